@@ -1,0 +1,88 @@
+"""What follows a column: which scale, bias and thresholds belong to the counts that arrive."""
+
+from amaranth.hdl import Module, Signal
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from .layout import LayerLayout
+
+__all__ = ["PassSequencer", "PassToken"]
+
+
+class PassToken(data.Struct):
+    """The pass whose counts arrive; handed from column to column, one cycle apart."""
+
+    #: Entry of the scale bank.
+    scale: 16
+    #: Entry of the bias bank.
+    bias: 16
+    #: First entry of the threshold block.
+    block: 16
+    #: First pass of its tile: begin with the bias.
+    first: 1
+    #: Last pass of its tile: hand the accumulators on.
+    final: 1
+
+
+class PassSequencer(wiring.Component):
+    """Counts passes and column tiles at the drain, as the loop nest counts them at the feed.
+
+    Nothing but ``start`` strobes comes from the array: the order of passes is fixed, so the drain side
+    needs no token of its own through the pipeline.
+
+    Parameters
+    ----------
+    config : MachineConfig
+        Machine.
+
+    Members
+    -------
+    layer : In(LayerLayout)
+        The layer.
+    start : In(1)
+        A layer begins.
+    drained : In(1)
+        Column 0 starts to drain the current pass.
+    token : Out(PassToken)
+        The current pass.
+    fault_scales, fault_biases, fault_thresholds : Out(1)
+        The current pass lies outside that memory; with ``drained``.
+    """
+
+    def __init__(self, config):
+        self.config = config
+        super().__init__({
+            "layer": In(LayerLayout), "start": In(1), "drained": In(1), "token": Out(PassToken),
+            "fault_scales": Out(1), "fault_biases": Out(1), "fault_thresholds": Out(1),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        layer, token = self.layer, self.token
+        step, group, col = Signal(8), Signal(8), Signal(16)
+        step_last = step + 1 == layer.passes_per_group
+        group_last = group + 1 == layer.groups
+        col_last = col + 1 == layer.col_tiles
+        m.d.comb += [
+            token.first.eq((step == 0) & (group == 0)),
+            token.final.eq(step_last & group_last),
+            self.fault_scales.eq(self.drained & (token.scale >= self.config.scale_depth)),
+            self.fault_biases.eq(self.drained & (token.bias >= self.config.bias_depth)),
+            self.fault_thresholds.eq(self.drained & ~layer.raw
+                                     & (token.block >= self.config.threshold_depth)),
+        ]
+        rewind = Signal()
+        with m.If(self.start):
+            m.d.comb += rewind.eq(1)
+        with m.Elif(self.drained):
+            m.d.sync += [step.eq(step + 1), token.scale.eq(token.scale + 1)]
+            with m.If(step_last):
+                m.d.sync += [step.eq(0), group.eq(group + 1)]
+            with m.If(token.final):
+                m.d.sync += [group.eq(0), col.eq(col + 1), token.bias.eq(token.bias + 1),
+                             token.block.eq(token.block + (1 << layer.code_bits))]
+                m.d.comb += rewind.eq(col_last)
+        with m.If(rewind):
+            m.d.sync += [step.eq(0), group.eq(0), col.eq(0), token.scale.eq(layer.scale_base),
+                         token.bias.eq(layer.bias_base), token.block.eq(layer.threshold_base)]
+        return m

@@ -1,0 +1,223 @@
+"""From a layer to its results: feed, banks, rotator, array, units and writer."""
+
+from amaranth.hdl import Module, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from .array import SystolicArray
+from .bank import Bank
+from .collect import TileCollector
+from .column import PassSequencer, PassToken
+from .element import Flags
+from .feed import Feed
+from .layout import LayerLayout, PairLayout, TapLayout, assign_word
+from .raw import RawEmitter
+from .receive import StoreSignature
+from .rotator import Rotator
+from .spec.descriptor import PAIR, TAP
+from .spec.memory import Memory
+from .unit import ColumnUnit
+from .writer import Writer
+
+__all__ = ["FAULT_MEMORIES", "Datapath"]
+
+FAULT_MEMORIES = (Memory.TAPS, Memory.ACTIVATIONS, Memory.WEIGHTS, Memory.SCALES, Memory.BIASES,
+                  Memory.THRESHOLDS)
+"""Memories a step can leave; a fault in the pair table counts as one in the taps."""
+
+
+class Datapath(wiring.Component):
+    """Runs one layer after another, each from ``start`` to ``done``, and holds all its memories.
+
+    Parameters
+    ----------
+    config : MachineConfig
+        Machine.
+    popcount : str
+        Strategy of :class:`hw.popcount.MismatchCount`.
+    width : int
+        Bits of a stored entry.
+
+    Members
+    -------
+    store : In(StoreSignature)
+        Entries for the memories, while no layer runs.
+    layer : In(LayerLayout), start : In(1), done : Out(1)
+        The layer, its first and its last cycle.
+    events : Out(3)
+        ``busy``, ``stalled_on_drain``, ``stalled_on_output``.
+    raw_request : Out(1), raw : Out(stream.Signature(32))
+        A tile of accumulators for the host.
+    probe : In, probed : Out(lanes)
+        Host read of an activation entry; see :class:`hw.feed.Feed`.
+    faults : Out(6)
+        One bit per memory of :data:`FAULT_MEMORIES`.
+    """
+
+    def __init__(self, config, *, popcount, width):
+        self.config = config
+        self.popcount = popcount
+        super().__init__({
+            "store": In(StoreSignature(width)),
+            "layer": In(LayerLayout), "start": In(1), "done": Out(1),
+            "events": Out(3),
+            "raw_request": Out(1), "raw": Out(stream.Signature(32)),
+            "probe": In(wiring.Signature({
+                "valid": Out(1), "bank": Out(range(max(config.rows, 2))),
+                "address": Out(range(config.activation_depth))})),
+            "probed": Out(config.lanes),
+            "faults": Out(len(FAULT_MEMORIES)),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        config = self.config
+        m.submodules.feed = feed = Feed(config)
+        m.submodules.array = array = SystolicArray(config, popcount=self.popcount)
+        m.submodules.writer = writer = Writer(config)
+        m.submodules.raw = raw = RawEmitter(config)
+        m.submodules.collector = collector = TileCollector(config)
+        for block in (feed, writer, raw):
+            m.d.comb += [block.layer.eq(self.layer), block.start.eq(self.start)]
+        wiring.connect(m, wiring.flipped(self.probe), feed.probe)
+        wiring.connect(m, raw.o, wiring.flipped(self.raw))
+        m.d.comb += [
+            feed.raw_done.eq(raw.tile_done),
+            self.raw_request.eq(raw.request),
+            self.events[0].eq(feed.busy), self.events[1].eq(feed.stalled_on_drain),
+            self.events[2].eq(feed.stalled_on_output),
+            self.done.eq(raw.done | writer.done),
+        ]
+
+        self._tables(m, feed)
+        self._activations(m, feed, array, writer)
+        self._weights(m, feed, array)
+        sequencers = self._columns(m, array, raw, collector)
+        m.d.comb += [writer.ready.eq(collector.ready)]
+        m.d.comb += [writer.tile[r][c].eq(collector.tile[r][c])
+                     for r in range(config.rows) for c in range(config.cols)]
+        faults = {
+            Memory.TAPS: feed.fault_tables,
+            Memory.ACTIVATIONS: feed.fault_activations | writer.fault,
+            Memory.WEIGHTS: feed.fault_weights,
+            Memory.SCALES: sequencers[0].fault_scales,
+            Memory.BIASES: sequencers[0].fault_biases,
+            Memory.THRESHOLDS: sequencers[0].fault_thresholds,
+        }
+        m.d.comb += [self.faults[k].eq(faults[memory]) for k, memory in enumerate(FAULT_MEMORIES)]
+        return m
+
+    def _stored(self, memory, bank=None):
+        hit = self.store.strobe & (self.store.memory == memory)
+        return hit if bank is None else hit & (self.store.bank == bank)
+
+    def _tables(self, m, feed):
+        config = self.config
+        for memory, layout, depth, address, entry in (
+                (Memory.TAPS, TapLayout, config.tap_depth, feed.tap_address, feed.tap),
+                (Memory.PAIRS, PairLayout, config.pair_depth, feed.pair_address, feed.pair)):
+            bank = Bank(64 if memory == Memory.TAPS else 32, depth)
+            m.submodules[memory.name.lower()] = bank
+            m.d.comb += [
+                bank.write.eq(self._stored(memory)),
+                bank.write_address.eq(self.store.address), bank.write_data.eq(self.store.entry),
+                bank.read.eq(feed.lookup), bank.read_address.eq(address),
+            ]
+            self._unpack(m, memory, bank.read_data, entry)
+
+    def _unpack(self, m, memory, word, entry):
+        record = TAP if memory == Memory.TAPS else PAIR
+        for index in range(len(record)):
+            m.d.comb += assign_word(record, entry, index, word.word_select(index, 32))
+
+    def _activations(self, m, feed, array, writer):
+        """Banks, output registers and rotator; the loader shares the writer's port."""
+        config, store = self.config, self.store
+        m.submodules.rotator = rotator = Rotator(config.rows, config.lanes)
+        loading = self._stored(Memory.ACTIVATIONS)
+        for b in range(config.rows):
+            bank = Bank(config.lanes, config.activation_depth, granules=config.granules)
+            m.submodules[f"activations_{b}"] = bank
+            written = (loading & (store.bank == b)) | writer.write.banks[b]
+            granules = Signal(config.granules, name=f"granules_{b}")
+            with m.If(written):
+                m.d.comb += granules.eq(writer.write.granules)
+                with m.If(loading):
+                    m.d.comb += granules.eq(~0)
+            fetched = Signal(config.lanes, name=f"fetched_{b}")
+            m.d.sync += fetched.eq(bank.read_data)
+            m.d.comb += [
+                bank.write.eq(granules),
+                bank.read.eq(1), bank.read_address.eq(feed.read.address[b]),
+                rotator.banks[b].eq(fetched),
+            ]
+            with m.If(loading):
+                m.d.comb += [bank.write_address.eq(store.address),
+                             bank.write_data.eq(store.entry)]
+            with m.Else():
+                m.d.comb += [bank.write_address.eq(writer.write.address),
+                             bank.write_data.eq(writer.write.data)]
+        rotation, flags = feed.read.rotation, feed.flags
+        for stage in range(2):
+            later = Signal.like(rotation, name=f"rotation_{stage}")
+            m.d.sync += later.eq(rotation)
+            rotation = later
+        for stage in range(3):
+            later = Signal(Flags, name=f"flags_{stage}")
+            m.d.sync += later.eq(flags)
+            flags = later
+        m.d.comb += [rotator.rotation.eq(rotation), array.flags.eq(flags),
+                     self.probed.eq(rotator.rows[0])]
+        m.d.comb += [array.activations[r].eq(rotator.rows[r]) for r in range(config.rows)]
+
+    def _weights(self, m, feed, array):
+        """Weight banks, addressed systolically: column c reads c cycles after column 0."""
+        config, store = self.config, self.store
+        address = feed.weight.address
+        for c in range(config.cols):
+            bank = Bank(config.lanes, config.weight_depth)
+            m.submodules[f"weights_{c}"] = bank
+            fetched = Signal(config.lanes, name=f"weight_{c}")
+            m.d.sync += fetched.eq(bank.read_data)
+            m.d.comb += [
+                bank.write.eq(self._stored(Memory.WEIGHTS, c)),
+                bank.write_address.eq(store.address), bank.write_data.eq(store.entry),
+                bank.read.eq(1), bank.read_address.eq(address),
+                array.weights[c].eq(fetched),
+            ]
+            later = Signal.like(address, name=f"weight_address_{c}")
+            m.d.sync += later.eq(address)
+            address = later
+
+    def _columns(self, m, array, raw, collector):
+        """Units of every column; pass tokens go from column to column."""
+        config, store = self.config, self.store
+        sequencers = []
+        for u in range(config.units):
+            sequencer = PassSequencer(config)
+            m.submodules[f"passes_{u}"] = sequencer
+            sequencers.append(sequencer)
+            m.d.comb += [sequencer.layer.eq(self.layer), sequencer.start.eq(self.start),
+                         sequencer.drained.eq(array.counts[0][u].start)]
+            token = sequencer.token
+            for c in range(config.cols):
+                unit = ColumnUnit(config)
+                m.submodules[f"unit_{c}_{u}"] = unit
+                wiring.connect(m, array.counts[c][u], unit.counts)
+                m.d.comb += [
+                    unit.load.scales.eq(self._stored(Memory.SCALES, c)),
+                    unit.load.biases.eq(self._stored(Memory.BIASES, c)),
+                    unit.load.thresholds.eq(self._stored(Memory.THRESHOLDS, c)),
+                    unit.load.address.eq(store.address), unit.load.data.eq(store.entry),
+                    unit.raw.eq(self.layer.raw), unit.code_bits.eq(self.layer.code_bits),
+                    unit.start.eq(self.start), unit.token.eq(token),
+                    collector.valid[c][u].eq(unit.code_valid),
+                    collector.code[c][u].eq(unit.code),
+                    raw.acc[c][u].eq(unit.raw_acc), unit.pop.eq(raw.pop[c][u]),
+                ]
+                if u == 0 and c == config.cols - 1:
+                    m.d.comb += raw.arrived.eq(unit.acc_valid)
+                later = Signal(PassToken, name=f"token_{c}_{u}")
+                m.d.sync += later.eq(token)
+                token = later
+        return sequencers

@@ -1,0 +1,256 @@
+"""The feed: steps become addresses, stall where a drain or the output is late, and read the banks."""
+
+from amaranth.hdl import Module, Mux, Signal, signed
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from .element import Flags
+from .layout import LayerLayout, PairLayout, TapLayout
+from .nest import LoopNest, Step
+from .rotator import rotated
+from .spec.cycles import first_issue_cycles, requantize_cycles
+from .walk import FeedWalker
+
+__all__ = ["Feed", "Issue", "StepGate"]
+
+
+class Issue(data.Struct):
+    """A step with its table entries, on its way into the rigid pipeline."""
+
+    step: Step
+    tap: TapLayout
+    pair: PairLayout
+
+
+class StepGate(wiring.Component):
+    """Holds a step back while the columns still drain or the output still works.
+
+    The pipeline behind the gate never waits, so distances between issued steps are distances at the
+    units. A step that ends a pass keeps ``drain_cycles`` from the one before; a step that ends a tile
+    keeps ``layer.code_bits * requantize_cycles`` from the one before, or in a raw layer waits
+    until the tile before has left.
+
+    Members
+    -------
+    layer : In(LayerLayout)
+        The layer.
+    start : In(1)
+        A layer begins.
+    drain, tile_last, valid : In(1)
+        The waiting step, and whether there is one.
+    raw_done : In(1)
+        A raw tile has left.
+    issue : Out(1)
+        The step goes.
+    stalled_on_drain, stalled_on_output : Out(1)
+        Why it does not.
+    """
+
+    def __init__(self, config):
+        self.config = config
+        super().__init__({
+            "layer": In(LayerLayout), "start": In(1),
+            "drain": In(1), "tile_last": In(1), "valid": In(1), "raw_done": In(1),
+            "issue": Out(1), "stalled_on_drain": Out(1), "stalled_on_output": Out(1),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        output_cycles = requantize_cycles(self.config)
+        drain_left = Signal(range(self.config.drain_cycles + 1))
+        output_left = Signal(range(max(self.config.code_bits * output_cycles,
+                                       first_issue_cycles(self.config) + self.config.rows)))
+        raw_pending = Signal()
+        late = Signal()
+        m.d.comb += [
+            self.stalled_on_drain.eq(self.valid & self.drain & (drain_left != 0)),
+            late.eq((output_left != 0) | (raw_pending & ~self.raw_done)),
+            self.stalled_on_output.eq(self.valid & self.tile_last & late & ~self.stalled_on_drain),
+            self.issue.eq(self.valid & ~self.stalled_on_drain & ~self.stalled_on_output),
+        ]
+        with m.If(drain_left != 0):
+            m.d.sync += drain_left.eq(drain_left - 1)
+        with m.If(output_left != 0):
+            m.d.sync += output_left.eq(output_left - 1)
+        with m.If(self.raw_done):
+            m.d.sync += raw_pending.eq(0)
+        with m.If(self.issue & self.drain):
+            m.d.sync += drain_left.eq(self.config.drain_cycles - 1)
+        with m.If(self.issue & self.tile_last):
+            m.d.sync += raw_pending.eq(self.layer.raw)
+            with m.If(~self.layer.raw):
+                with m.Switch(self.layer.code_bits):
+                    for bits in range(1, self.config.code_bits + 1):
+                        with m.Case(bits):
+                            m.d.sync += output_left.eq(bits * output_cycles - 1)
+        with m.If(self.start):
+            # The walkers need rows cycles under the first tile to prepare the second.
+            m.d.sync += [drain_left.eq(0), raw_pending.eq(0),
+                         output_left.eq(first_issue_cycles(self.config) + self.config.rows - 2)]
+        return m
+
+
+class Feed(wiring.Component):
+    """From a layer's loops to bank addresses and element flags.
+
+    The first step of a layer issues ``first_issue_cycles`` after ``start``; its activation addresses
+    follow 3 cycles later, its weight address 4 cycles later, one step per cycle.
+
+    Parameters
+    ----------
+    config : MachineConfig
+        Machine.
+
+    Members
+    -------
+    layer : In(LayerLayout)
+        The layer; stable from ``start`` to its last step.
+    start : In(1)
+        Begin the layer.
+    raw_done : In(1)
+        A raw tile has left.
+    tap_address, tap, pair_address, pair, lookup
+        Read ports of the tap and pair tables.
+    read : Out
+        Activation banks: ``valid``, one address per bank, ``rotation``.
+    flags : Out(Flags)
+        Flags of the step whose activations are read; same cycle as ``read``.
+    weight : Out
+        Weight bank of column 0: ``valid`` and address, one cycle after ``read``.
+    probe : In
+        Host read of one activation entry, while no layer runs; appears at row 0.
+    busy, stalled_on_drain, stalled_on_output : Out(1)
+        A step issues, or why none does.
+    fault_activations, fault_weights : Out(1)
+        A step left a memory.
+    """
+
+    def __init__(self, config):
+        self.config = config
+        activation_range, weight_range = range(config.activation_depth), range(config.weight_depth)
+        self.rotation_range = range(max(config.rows, 2))
+        super().__init__({
+            "layer": In(LayerLayout), "start": In(1), "raw_done": In(1),
+            "lookup": Out(1),
+            "tap_address": Out(range(config.tap_depth)), "tap": In(TapLayout),
+            "pair_address": Out(range(config.pair_depth)), "pair": In(PairLayout),
+            "read": Out(wiring.Signature({
+                "valid": Out(1), "address": Out(activation_range).array(config.rows),
+                "rotation": Out(self.rotation_range)})),
+            "flags": Out(Flags),
+            "weight": Out(wiring.Signature({"valid": Out(1), "address": Out(weight_range)})),
+            "probe": In(wiring.Signature({
+                "valid": Out(1), "bank": Out(self.rotation_range),
+                "address": Out(activation_range)})),
+            "busy": Out(1), "stalled_on_drain": Out(1), "stalled_on_output": Out(1),
+            "fault_tables": Out(1), "fault_activations": Out(1), "fault_weights": Out(1),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.gate = gate = StepGate(self.config)
+        m.submodules.walker = walker = FeedWalker(self.config.rows)
+        waiting = self._lookup(m, gate)
+        step = waiting.step
+        m.d.comb += [
+            gate.layer.eq(self.layer), gate.start.eq(self.start), gate.raw_done.eq(self.raw_done),
+            gate.drain.eq(waiting.pair.drain & step.pair_last), gate.tile_last.eq(step.tile_last),
+            self.busy.eq(gate.issue), self.stalled_on_drain.eq(gate.stalled_on_drain),
+            self.stalled_on_output.eq(gate.stalled_on_output),
+            walker.layer.eq(self.layer), walker.start.eq(self.start),
+            walker.advance.eq(gate.issue & step.new_tile),
+        ]
+        self._address(m, gate.issue, waiting, walker.positions)
+        return m
+
+    def _lookup(self, m, gate):
+        """Nest, table lookup and the waiting step, all of which advance together."""
+        m.submodules.nest = nest = LoopNest()
+        start = self.start
+        # The nest needs 3 cycles to show its first step to the gate, the walker needs rows + 1.
+        for cycle in range(first_issue_cycles(self.config) - 4):
+            later = Signal(name=f"start_{cycle}")
+            m.d.sync += later.eq(start)
+            start = later
+        looked_up, valid = Signal(Step), Signal()
+        waiting = Signal(Issue)
+        advance = Signal()
+        m.d.comb += [
+            nest.layer.eq(self.layer), nest.start.eq(start), nest.o.ready.eq(advance),
+            advance.eq(~gate.valid | gate.issue),
+            self.lookup.eq(advance),
+            self.tap_address.eq(nest.o.payload.tap_index),
+            self.pair_address.eq(nest.o.payload.pair_index),
+            self.fault_tables.eq(nest.o.valid
+                                 & ((nest.o.payload.tap_index >= self.config.tap_depth)
+                                    | (nest.o.payload.pair_index >= self.config.pair_depth))),
+        ]
+        gate_valid = Signal()
+        m.d.comb += gate.valid.eq(gate_valid)
+        with m.If(advance):
+            m.d.sync += [
+                looked_up.eq(nest.o.payload), valid.eq(nest.o.valid),
+                waiting.step.eq(looked_up), waiting.tap.eq(self.tap), waiting.pair.eq(self.pair),
+                gate_valid.eq(valid),
+            ]
+        return waiting
+
+    def _address(self, m, issue, waiting, positions):
+        """The rigid pipeline: sums, then validity of rows, then one address per bank."""
+        config, layer, step = self.config, self.layer, waiting.step
+        rows = config.rows
+        valid, flags, tap = Signal(), Signal(Flags), Signal(TapLayout)
+        base, wrapped = Signal(signed(19)), Signal(signed(19))
+        inner, weight = Signal(17), Signal(19)
+        tile = step.tile_address + waiting.tap.offset
+        m.d.sync += [
+            valid.eq(issue), tap.eq(waiting.tap),
+            base.eq(tile), wrapped.eq(tile + layer.tile_words),
+            inner.eq(waiting.pair.activation_offset + step.word),
+            weight.eq(step.weight_address + waiting.pair.weight_offset + step.weight_word),
+            flags.valid.eq(issue),
+            flags.clear.eq(waiting.pair.clear & step.pair_first),
+            flags.double.eq(waiting.pair.double & step.pair_first),
+            flags.last.eq(waiting.pair.drain & step.pair_last),
+        ]
+
+        valid_sum, flags_sum = Signal(), Signal(Flags)
+        here, next_slot, pad = Signal(signed(19)), Signal(signed(19)), Signal(19)
+        inside, rotation = Signal(rows), Signal(self.rotation_range)
+        m.d.sync += [
+            valid_sum.eq(valid), flags_sum.eq(flags), rotation.eq(tap.rotation),
+            here.eq(base + inner), next_slot.eq(wrapped + inner), pad.eq(layer.pad_base + inner),
+        ]
+        for r, at in enumerate(positions):
+            m.d.sync += inside[r].eq(at.alive & (at.y >= tap.y_low) & (at.y < tap.y_high)
+                                     & (at.x >= tap.x_low) & (at.x < tap.x_high))
+        with m.If(self.probe.valid):
+            m.d.sync += [here.eq(self.probe.address), next_slot.eq(self.probe.address),
+                         inside.eq(~0), rotation.eq(self.probe.bank)]
+
+        m.d.sync += [self.read.valid.eq(valid_sum), self.flags.eq(flags_sum),
+                     self.read.rotation.eq(rotation)]
+        inside_bank = rotated(m, list(inside), rotation, name="inside", up=True)
+        faults = Signal(rows)
+        for bank in range(rows):
+            stored = Mux(rotation > bank, next_slot, here)
+            address = Signal(signed(20), name=f"address_{bank}")
+            m.d.comb += address.eq(Mux(inside_bank[bank], stored, pad))
+            m.d.sync += [
+                self.read.address[bank].eq(address),
+                faults[bank].eq(valid_sum & ((address < 0)
+                                             | (address >= config.activation_depth))),
+            ]
+        m.d.comb += self.fault_activations.eq(faults.any())
+        self._weight(m, valid, weight)
+
+    def _weight(self, m, valid, weight):
+        """Weights leave their banks as late as activations leave the rotator."""
+        for stage in range(2):
+            later, later_valid = Signal(19, name=f"weight_{stage}"), Signal(name=f"fetch_{stage}")
+            m.d.sync += [later.eq(weight), later_valid.eq(valid)]
+            weight, valid = later, later_valid
+        m.d.sync += [
+            self.weight.valid.eq(valid), self.weight.address.eq(weight),
+            self.fault_weights.eq(valid & (weight >= self.config.weight_depth)),
+        ]

@@ -1,0 +1,93 @@
+"""Fetches layer descriptors ahead of their use, and checks every field."""
+
+from amaranth.hdl import Cat, Module, Signal
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from .layout import LayerLayout, assign_word
+from .spec.descriptor import DESCRIPTOR
+from .spec.record import WORD_BITS
+
+__all__ = ["DescriptorFetch", "LayerRequest"]
+
+
+class LayerRequest(data.Struct):
+    """A layer and its number in the program."""
+
+    layer: LayerLayout
+    index: 16
+
+
+def _violated(record, index, word):
+    """Whether a field of word ``index`` leaves its bounds."""
+    faults = []
+    for field in record.words[index]:
+        _, shift = record.place(field.name)
+        bits = word[shift:shift + field.bits]
+        if field.low is not None and field.low > 0:
+            faults.append(bits < field.low)
+        if field.high is not None and field.high < field.range[1]:
+            faults.append(bits > field.high)
+    return Cat(*faults).any()
+
+
+class DescriptorFetch(wiring.Component):
+    """Reads descriptors from program memory, one word per cycle, one layer ahead of the machine.
+
+    A layer is ready ``len(DESCRIPTOR) + 2`` cycles after ``start``, or after the layer before was
+    taken.
+
+    Members
+    -------
+    start : In(1), first : In(16), count : In(16)
+        Fetch ``count`` layers from layer ``first`` on.
+    read : Out(1), address : Out(16), word : In(32)
+        Read port of the program memory.
+    o : Out(stream.Signature(LayerRequest))
+        Checked layers.
+    fault : Out(1), fault_address : Out(16)
+        A field is out of bounds, in that word of program memory.
+    """
+
+    def __init__(self, config):
+        self.config = config
+        super().__init__({
+            "start": In(1), "first": In(16), "count": In(16),
+            "read": Out(1), "address": Out(16), "word": In(WORD_BITS),
+            "o": Out(stream.Signature(LayerRequest)),
+            "fault": Out(1), "fault_address": Out(16),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        words = len(DESCRIPTOR)
+        left, address = Signal(16), Signal(21)
+        place, arriving = Signal(range(words + 1)), Signal(range(words + 1))
+        fetching, arrived, outside, bad = Signal(), Signal(), Signal(), Signal()
+        m.d.comb += [
+            fetching.eq((left != 0) & (place != words)),
+            self.read.eq(fetching),
+            self.address.eq(address),
+            self.fault.eq(arrived & (outside | bad)),
+        ]
+        m.d.sync += [
+            arrived.eq(fetching), arriving.eq(place),
+            outside.eq(address >= self.config.program_depth), self.fault_address.eq(address),
+        ]
+        with m.If(fetching):
+            m.d.sync += [place.eq(place + 1), address.eq(address + 1)]
+        with m.Switch(arriving):
+            for index in range(words):
+                with m.Case(index):
+                    m.d.comb += bad.eq(_violated(DESCRIPTOR, index, self.word))
+                    with m.If(arrived):
+                        m.d.sync += assign_word(DESCRIPTOR, self.o.payload.layer, index, self.word)
+        with m.If(arrived & (arriving == words - 1)):
+            m.d.sync += self.o.valid.eq(1)
+        with m.If(self.o.valid & self.o.ready):
+            m.d.sync += [self.o.valid.eq(0), left.eq(left - 1), place.eq(0),
+                         self.o.payload.index.eq(self.o.payload.index + 1)]
+        with m.If(self.start):
+            m.d.sync += [left.eq(self.count), place.eq(0), address.eq(self.first * words),
+                         self.o.payload.index.eq(self.first)]
+        return m

@@ -1,0 +1,185 @@
+"""The machine: host link, sequencer and datapath behind one register file."""
+
+from amaranth.hdl import Cat, Const, Module, Mux, ResetInserter, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from .bank import Bank
+from .datapath import FAULT_MEMORIES, Datapath
+from .fault import FirstFault, Watchdog
+from .fetch import DescriptorFetch
+from .readback import Readback
+from .receive import RECEIVER_ERRORS, FrameReceiver
+from .registers import RegisterFile, RegisterSignature
+from .send import FrameSender
+from .sequencer import Profiler, Sequencer
+from .spec.link import ErrorCode, Opcode
+from .spec.memory import PROFILE_LAYERS, Memory
+
+__all__ = ["Loom"]
+
+
+class Loom(wiring.Component):
+    """The whole accelerator behind its native link; it knows nothing of any bus.
+
+    Parameters
+    ----------
+    config : MachineConfig
+        Machine.
+    popcount : str
+        Strategy of :class:`hw.popcount.MismatchCount`.
+
+    Members
+    -------
+    i, o : In, Out(stream.Signature(32))
+        Words from and to the host, framed as :mod:`hw.spec.link` says.
+    registers : In(RegisterSignature)
+        Register file.
+    busy : Out(1)
+        A frame is coming in, a request is carried out, or an answer leaves.
+    error : Out(1)
+        There was a fault; all words are swallowed until a soft reset.
+    """
+
+    def __init__(self, config, *, popcount="plain"):
+        self.config = config
+        self.popcount = popcount
+        super().__init__({
+            "i": In(stream.Signature(32)), "o": Out(stream.Signature(32)),
+            "registers": In(RegisterSignature()), "busy": Out(1), "error": Out(1),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        config = self.config
+        reset, stop = Signal(), Signal()
+        m.submodules.registers = registers = RegisterFile(config)
+        codes = [*RECEIVER_ERRORS, ErrorCode.DESCRIPTOR,
+                 *(ErrorCode.ADDRESS for _ in FAULT_MEMORIES),
+                 ErrorCode.LINK_TIMEOUT, ErrorCode.WATCHDOG]
+        fault = FirstFault(codes)
+        m.submodules.fault = ResetInserter(reset)(fault)
+        receiver = FrameReceiver(config)
+        m.submodules.receiver = ResetInserter(stop)(receiver)
+        sender, readback = FrameSender(config), Readback(config)
+        m.submodules.sender = ResetInserter(stop)(sender)
+        m.submodules.readback = ResetInserter(stop)(readback)
+        fetch, sequencer = DescriptorFetch(config), Sequencer()
+        m.submodules.fetch = ResetInserter(stop)(fetch)
+        m.submodules.sequencer = ResetInserter(stop)(sequencer)
+        datapath = Datapath(config, popcount=self.popcount, width=receiver.width)
+        m.submodules.datapath = ResetInserter(stop)(datapath)
+
+        wiring.connect(m, wiring.flipped(self.registers), registers.bus)
+        wiring.connect(m, receiver.store, datapath.store)
+        wiring.connect(m, readback.probe, datapath.probe)
+        wiring.connect(m, fetch.o, sequencer.i)
+        m.d.comb += [
+            reset.eq(registers.soft_reset),
+            stop.eq(reset | fault.halt),
+            self.error.eq(fault.halt),
+            receiver.i.payload.eq(self.i.payload),
+            receiver.i.valid.eq(self.i.valid & ~fault.halt),
+            # A halted machine swallows words, so that a host never hangs on it.
+            self.i.ready.eq(receiver.i.ready | fault.halt),
+            fetch.start.eq(receiver.run), fetch.first.eq(receiver.argument[:16]),
+            fetch.count.eq(receiver.argument[16:]),
+            sequencer.run.eq(receiver.run), sequencer.count.eq(receiver.argument[16:]),
+            datapath.layer.eq(sequencer.layer), datapath.start.eq(sequencer.start),
+            sequencer.layer_done.eq(datapath.done),
+            readback.start.eq(receiver.read), readback.section.eq(receiver.section),
+            readback.activations.eq(datapath.probed),
+        ]
+        self._memories(m, receiver, fetch, sequencer, datapath, readback)
+        answering = self._answers(m, receiver, sender, sequencer, datapath, readback)
+        watching = self._watch(m, registers, receiver, sender, sequencer, datapath)
+        self._faults(m, fault, receiver, fetch, sequencer, datapath, watching)
+
+        m.d.comb += self.busy.eq(~fault.halt & (receiver.open | sequencer.active | answering))
+        # What ended a run is kept for the host, though the sequencer itself is stopped by a fault.
+        with m.If(sequencer.active & ~stop):
+            m.d.sync += [registers.cycles.eq(sequencer.cycles), registers.layers.eq(sequencer.layers)]
+        m.d.comb += [
+            registers.status.eq(Cat(self.busy, fault.halt, receiver.loaded)),
+            registers.error_code.eq(fault.code), registers.error_word.eq(fault.word),
+        ]
+        return m
+
+    def _memories(self, m, receiver, fetch, sequencer, datapath, readback):
+        """Program and profile memory."""
+        m.submodules.program = program = Bank(32, self.config.program_depth)
+        store = receiver.store
+        m.d.comb += [
+            program.write.eq(store.strobe & (store.memory == Memory.PROGRAM)),
+            program.write_address.eq(store.address), program.write_data.eq(store.entry),
+            program.read.eq(fetch.read), program.read_address.eq(fetch.address),
+            fetch.word.eq(program.read_data),
+        ]
+        m.submodules.profiler = profiler = Profiler()
+        m.submodules.profile = profile = Bank(32, 8 * PROFILE_LAYERS)
+        m.d.comb += [
+            profiler.start.eq(sequencer.start), profiler.done.eq(datapath.done),
+            profiler.index.eq(sequencer.index),
+            profiler.events.eq(Cat(datapath.events, sequencer.waiting)),
+            profile.write.eq(profiler.write), profile.write_address.eq(profiler.address),
+            profile.write_data.eq(profiler.data),
+            profile.read.eq(1), profile.read_address.eq(readback.profile_address),
+            readback.profile.eq(profile.read_data),
+        ]
+
+    def _answers(self, m, receiver, sender, sequencer, datapath, readback):
+        """Who may send: a raw tile first, then the end of the run, or a read."""
+        config = self.config
+        done, reading, kind = Signal(), Signal(), Signal(8)
+        with m.If(receiver.read):
+            m.d.sync += reading.eq(1)
+        with m.If(sequencer.done):
+            m.d.sync += done.eq(1)
+        finishing = sender.sent & ((kind == Opcode.DONE) | (kind == Opcode.DATA))
+        with m.If(finishing):
+            m.d.sync += [done.eq(0), reading.eq(0)]
+        m.d.comb += [
+            sender.request.eq(datapath.raw_request | done | reading),
+            sender.opcode.eq(Mux(datapath.raw_request, Opcode.RESULT,
+                                 Mux(done, Opcode.DONE, Opcode.DATA))),
+            sender.length.eq(Mux(datapath.raw_request, config.rows * config.cols,
+                                 Mux(done, 1, readback.length))),
+            receiver.finished.eq(finishing),
+        ]
+        with m.If(sender.idle):
+            m.d.sync += kind.eq(sender.opcode)
+        with m.Switch(kind):
+            with m.Case(Opcode.RESULT):
+                m.d.comb += [sender.i.payload.eq(datapath.raw.payload),
+                             sender.i.valid.eq(datapath.raw.valid),
+                             datapath.raw.ready.eq(sender.i.ready)]
+            with m.Case(Opcode.DONE):
+                m.d.comb += [sender.i.payload.eq(sequencer.layers), sender.i.valid.eq(1)]
+            with m.Case(Opcode.DATA):
+                m.d.comb += [sender.i.payload.eq(readback.o.payload),
+                             sender.i.valid.eq(readback.o.valid),
+                             readback.o.ready.eq(sender.i.ready)]
+        wiring.connect(m, sender.o, wiring.flipped(self.o))
+        return sender.request | ~sender.idle
+
+    def _watch(self, m, registers, receiver, sender, sequencer, datapath):
+        """A frame that stops, and a run that stands still."""
+        m.submodules.link_watch = link = Watchdog()
+        m.submodules.run_watch = run = Watchdog()
+        answered = sender.o.valid & sender.o.ready
+        m.d.comb += [
+            link.limit.eq(registers.watchdog), run.limit.eq(registers.watchdog),
+            link.on.eq(receiver.open & receiver.i.ready), link.progress.eq(self.i.valid),
+            run.on.eq(sequencer.active),
+            run.progress.eq(datapath.events[0] | sequencer.start | answered),
+        ]
+        return link.bark, run.bark
+
+    def _faults(self, m, fault, receiver, fetch, sequencer, datapath, watching):
+        sources = [(flag, receiver.fault_word) for flag in receiver.fault]
+        sources.append((fetch.fault, fetch.fault_address))
+        sources += [(datapath.faults[k], Cat(Const(int(memory), 8), sequencer.index))
+                    for k, memory in enumerate(FAULT_MEMORIES)]
+        sources += [(watching[0], receiver.word), (watching[1], sequencer.index)]
+        for k, (flag, word) in enumerate(sources):
+            m.d.comb += [fault.faults[k].eq(flag), fault.words[k].eq(word)]

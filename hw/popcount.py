@@ -1,0 +1,94 @@
+"""Popcount of mismatches: the one place where its shape is decided."""
+
+from amaranth.hdl import Cat, Instance, Module, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+__all__ = ["COUNTONES_MODULE", "MismatchCount", "STRATEGIES"]
+
+STRATEGIES = ("plain", "countones")
+"""Shapes of the popcount; shapes per FPGA family join here."""
+
+GROUP = 16
+"""Lanes summed before the middle register of a popcount of two stages."""
+
+COUNTONES_MODULE = """\
+module xnorloom_countones #(
+    parameter LANES = 1,
+    parameter BITS = 1
+) (
+    input [LANES-1:0] a,
+    input [LANES-1:0] b,
+    output [BITS-1:0] count
+);
+    assign count = $countones(a ^ b);
+endmodule
+"""
+"""Verilog behind the ``countones`` strategy: one call where the simulator has a native popcount."""
+
+
+class MismatchCount(wiring.Component):
+    """Counts the lanes in which two words differ.
+
+    Latency is ``stages`` cycles; throughput is one word per cycle. All strategies are equal bit for
+    bit and cycle for cycle.
+
+    Parameters
+    ----------
+    lanes : int
+        Bits of a word.
+    stages : int
+        Register stages: 1 at the output, 2 also after groups of 16 lanes.
+    strategy : str
+        ``plain``: a sum, left to the synthesis tool. ``countones``: the simulator's own popcount; needs
+        :data:`COUNTONES_MODULE` beside the Verilog.
+
+    Members
+    -------
+    a, b : In(lanes)
+        Words.
+    count : Out(range(lanes + 1))
+        Number of mismatches.
+
+    Raises
+    ------
+    ValueError
+        If the strategy is unknown.
+    """
+
+    def __init__(self, lanes, *, stages=1, strategy="plain"):
+        if strategy not in STRATEGIES:
+            raise ValueError(f"Popcount strategy must be one of {', '.join(STRATEGIES)}, "
+                             f"not {strategy!r}")
+        self.lanes = lanes
+        self.stages = stages
+        self.strategy = strategy
+        super().__init__({"a": In(lanes), "b": In(lanes), "count": Out(range(lanes + 1))})
+
+    def elaborate(self, platform):
+        m = Module()
+        if self.strategy == "countones":
+            count = Signal.like(self.count)
+            m.submodules.countones = Instance(
+                "xnorloom_countones", p_LANES=self.lanes, p_BITS=len(count),
+                i_a=self.a, i_b=self.b, o_count=count)
+            for stage in range(self.stages - 1):
+                delayed = Signal.like(count, name=f"count_{stage}")
+                m.d.sync += delayed.eq(count)
+                count = delayed
+            m.d.sync += self.count.eq(count)
+            return m
+
+        mismatches = Signal(self.lanes)
+        m.d.comb += mismatches.eq(self.a ^ self.b)
+        terms = list(mismatches)
+        if self.stages == 2:
+            partials = []
+            for start in range(0, self.lanes, GROUP):
+                group = terms[start:start + GROUP]
+                partial = Signal(range(len(group) + 1), name=f"partial_{start // GROUP}")
+                m.d.sync += partial.eq(sum(group))
+                partials.append(partial)
+            terms = partials
+        m.d.sync += self.count.eq(sum(terms) if len(terms) > 1 else Cat(terms[0]))
+        return m

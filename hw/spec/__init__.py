@@ -1,0 +1,1 @@
+"""The ground floor: what gateware and software must agree on, in the standard library only."""

@@ -1,0 +1,193 @@
+"""The machine's configuration: one frozen object from which everything else is derived."""
+
+import dataclasses
+import difflib
+import hashlib
+import json
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["ConfigError", "MachineConfig", "PRESETS", "load_machine"]
+
+FORMAT_VERSION = 1
+"""Version of the link frames, the descriptors and the memory format. Part of every frame."""
+
+
+class ConfigError(ValueError):
+    """A machine configuration that cannot be built; the message names the field and the demand."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MachineConfig:
+    """Parameters of one machine, checked on construction.
+
+    A *bit* parameter counts bits of one number, a *depth* counts entries of one bank.
+
+    Raises
+    ------
+    ConfigError
+        If a field is not an integer, is out of its range, or contradicts another field.
+    """
+
+    name: str = "custom"
+    #: Output pixels (or images of a batch) computed side by side.
+    rows: int
+    #: Output channels computed side by side.
+    cols: int
+    #: Input channels a processing element consumes per cycle.
+    lanes: int
+    #: Scale-and-accumulate units per column; a column drains in ``rows / units`` cycles.
+    units: int = 1
+    #: Whether a processing element can double its sum between planes of scale ratio 2.
+    doubling: bool = True
+    #: Mismatches a processing element can count in one pass.
+    count_bits: int = 16
+    #: A scale ``S``, including its sign.
+    scale_bits: int = 16
+    #: An accumulator, a bias and a threshold, including the sign.
+    acc_bits: int = 32
+    #: Widest output code, and so the number of planes it is stored as.
+    code_bits: int = 4
+    #: Entries of ``lanes`` bits per activation bank (one bank per row).
+    activation_depth: int = 1024
+    #: Entries of ``lanes`` bits per weight bank (one bank per column).
+    weight_depth: int = 2048
+    #: Scales per column: one per column tile and pass.
+    scale_depth: int = 1024
+    #: Biases per column: one per column tile.
+    bias_depth: int = 512
+    #: Thresholds per column: ``2 ** code_bits`` per column tile.
+    threshold_depth: int = 512
+    #: Kernel taps, over all layers.
+    tap_depth: int = 256
+    #: Plane pairs, over all layers.
+    pair_depth: int = 256
+    #: Words of program memory: one descriptor per layer.
+    program_depth: int = 512
+    #: Register stages inside the popcount: 1 (at its output) or 2 (also after groups of lanes).
+    popcount_stages: int = 2
+
+    _RANGES = {
+        "rows": (1, 32), "cols": (1, 64), "lanes": (1, 1024), "units": (1, 32),
+        "count_bits": (4, 17), "scale_bits": (2, 18), "acc_bits": (8, 32), "code_bits": (1, 4),
+        "activation_depth": (2, 65536), "weight_depth": (2, 65536), "scale_depth": (2, 65536),
+        "bias_depth": (2, 65536), "threshold_depth": (2, 65536), "tap_depth": (2, 65536),
+        "pair_depth": (2, 65536), "program_depth": (32, 65536), "popcount_stages": (1, 2),
+    }
+
+    def __post_init__(self):
+        for field, (low, high) in self._RANGES.items():
+            value = getattr(self, field)
+            if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+                raise ConfigError(
+                    f"Machine field '{field}' must be an integer from {low} to {high}, "
+                    f"not {value!r}")
+        if not isinstance(self.doubling, bool):
+            raise ConfigError(f"Machine field 'doubling' must be true or false, "
+                              f"not {self.doubling!r}")
+        if not isinstance(self.name, str) or not self.name.replace("-", "_").isidentifier():
+            raise ConfigError(f"Machine field 'name' must be an identifier, not {self.name!r}")
+        if self.rows % self.units:
+            raise ConfigError(f"Machine field 'units' must divide rows ({self.rows}), "
+                              f"not {self.units!r}")
+        if self.lanes % self.cols:
+            raise ConfigError(f"Machine field 'lanes' must be a multiple of cols ({self.cols}), "
+                              f"not {self.lanes!r}")
+        if self.count_bits < self.lanes.bit_length():
+            raise ConfigError(f"Machine field 'count_bits' must be at least "
+                              f"{self.lanes.bit_length()} to hold one word of {self.lanes} lanes, "
+                              f"not {self.count_bits!r}")
+
+    @property
+    def drain_cycles(self):
+        """Cycles in which a column's results move into its units: ``rows / units``."""
+        return self.rows // self.units
+
+    @property
+    def granules(self):
+        """Column tiles that fill one word of an activation bank: ``lanes / cols``."""
+        return self.lanes // self.cols
+
+    @property
+    def lane_words(self):
+        """Link words that carry one entry of ``lanes`` bits."""
+        return -(-self.lanes // 32)
+
+    @property
+    def binary_ops_per_cycle(self):
+        """Binary operations per cycle: an exclusive-or and an addition for every lane."""
+        return 2 * self.rows * self.cols * self.lanes
+
+    def as_dict(self):
+        """All fields as a plain dictionary, in declaration order."""
+        return dataclasses.asdict(self)
+
+    @property
+    def fingerprint(self):
+        """32-bit integer that changes with every field but the name, and with the format version.
+
+        The gateware holds it, every frame carries it: an image never runs on another machine.
+        """
+        fields = {key: value for key, value in self.as_dict().items() if key != "name"}
+        text = json.dumps({"version": FORMAT_VERSION, **fields}, sort_keys=True)
+        return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "little")
+
+    @classmethod
+    def from_dict(cls, fields):
+        """Builds a configuration from a dictionary; an unknown key is an error with a suggestion."""
+        known = [field.name for field in dataclasses.fields(cls)]
+        for key in fields:
+            if key not in known:
+                close = difflib.get_close_matches(key, known, n=1)
+                hint = f", did you mean '{close[0]}'?" if close else f"; known: {', '.join(known)}"
+                raise ConfigError(f"Machine has no field {key!r}{hint}")
+        for key in ("rows", "cols", "lanes"):
+            if key not in fields:
+                raise ConfigError(f"Machine field '{key}' must be given")
+        return cls(**fields)
+
+    @classmethod
+    def from_toml(cls, path):
+        """Reads a TOML file: the fields at its top level, or a ``preset`` and fields that differ."""
+        path = Path(path)
+        try:
+            fields = tomllib.loads(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"Machine file {str(path)!r} cannot be read: {error}") from None
+        except tomllib.TOMLDecodeError as error:
+            raise ConfigError(f"Machine file {str(path)!r} is not TOML: {error}") from None
+        preset = fields.pop("preset", None)
+        if preset is not None:
+            fields = {**_preset(preset).as_dict(), "name": path.stem.replace(" ", "_"), **fields}
+        return cls.from_dict({"name": path.stem.replace(" ", "_"), **fields})
+
+
+PRESETS = {
+    config.name: config for config in (
+        MachineConfig(name="tiny", rows=2, cols=2, lanes=8, popcount_stages=1,
+                      activation_depth=512, weight_depth=512, scale_depth=512, bias_depth=256),
+        MachineConfig(name="small", rows=4, cols=4, lanes=32, popcount_stages=2,
+                      activation_depth=512, weight_depth=1024, scale_depth=1024, bias_depth=512),
+        MachineConfig(name="default", rows=8, cols=8, lanes=64),
+        MachineConfig(name="wide", rows=8, cols=16, lanes=128, units=2),
+    )
+}
+"""The named machines, from smallest to largest."""
+
+
+def _preset(name):
+    if name not in PRESETS:
+        close = difflib.get_close_matches(str(name), PRESETS, n=1)
+        hint = f"did you mean '{close[0]}'?" if close else f"known: {', '.join(PRESETS)}"
+        raise ConfigError(f"Machine must be a preset or a TOML file, not {name!r}; {hint}")
+    return PRESETS[name]
+
+
+def load_machine(machine):
+    """Resolves what a user names: a configuration, a preset name, or the path of a TOML file."""
+    if isinstance(machine, MachineConfig):
+        return machine
+    if str(machine).endswith(".toml") or Path(str(machine)).is_file():
+        return MachineConfig.from_toml(machine)
+    return _preset(machine)

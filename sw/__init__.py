@@ -1,0 +1,1 @@
+"""Software of the machine: quantizers, compiler, image, integer reference and driver."""
