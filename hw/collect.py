@@ -43,10 +43,10 @@ class TileCollector(wiring.Component):
         segment_rows, last = config.drain_cycles, config.cols - 1
         for unit in range(config.units):
             base = unit * segment_rows
+            codes = [self._deskewed(m, c, unit) for c in range(config.cols)]
             with m.If(self.valid[last][unit]):
                 for c in range(config.cols):
-                    m.d.sync += self.tile[base + segment_rows - 1][c].eq(
-                        self._deskewed(m, c, unit))
+                    m.d.sync += self.tile[base + segment_rows - 1][c].eq(codes[c])
                     m.d.sync += [self.tile[base + r][c].eq(self.tile[base + r + 1][c])
                                  for r in range(segment_rows - 1)]
         arrived = Signal(range(segment_rows + 1))

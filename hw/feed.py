@@ -233,7 +233,7 @@ class Feed(wiring.Component):
         inside_bank = rotated(m, list(inside), rotation, name="inside", up=True)
         faults = Signal(rows)
         for bank in range(rows):
-            stored = Mux(rotation > bank, next_slot, here)
+            stored = Mux(rotation > bank, next_slot, here) if bank < rows - 1 else here
             address = Signal(signed(20), name=f"address_{bank}")
             m.d.comb += address.eq(Mux(inside_bank[bank], stored, pad))
             m.d.sync += [

@@ -90,7 +90,7 @@ class Loom(wiring.Component):
             readback.start.eq(receiver.read), readback.section.eq(receiver.section),
             readback.activations.eq(datapath.probed),
         ]
-        self._memories(m, receiver, fetch, sequencer, datapath, readback)
+        self._memories(m, stop, receiver, fetch, sequencer, datapath, readback)
         answering = self._answers(m, receiver, sender, sequencer, datapath, readback)
         watching = self._watch(m, registers, receiver, sender, sequencer, datapath)
         self._faults(m, fault, receiver, fetch, sequencer, datapath, watching)
@@ -105,7 +105,7 @@ class Loom(wiring.Component):
         ]
         return m
 
-    def _memories(self, m, receiver, fetch, sequencer, datapath, readback):
+    def _memories(self, m, stop, receiver, fetch, sequencer, datapath, readback):
         """Program and profile memory."""
         m.submodules.program = program = Bank(32, self.config.program_depth)
         store = receiver.store
@@ -115,7 +115,8 @@ class Loom(wiring.Component):
             program.read.eq(fetch.read), program.read_address.eq(fetch.address),
             fetch.word.eq(program.read_data),
         ]
-        m.submodules.profiler = profiler = Profiler()
+        profiler = Profiler()
+        m.submodules.profiler = ResetInserter(stop)(profiler)
         m.submodules.profile = profile = Bank(32, 8 * PROFILE_LAYERS)
         m.d.comb += [
             profiler.start.eq(sequencer.start), profiler.done.eq(datapath.done),

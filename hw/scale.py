@@ -6,18 +6,15 @@ from amaranth.lib.wiring import In, Out
 
 from .array import CountSignature
 from .column import PassToken
+from .spec.cycles import SCALE_LATENCY
 
-__all__ = ["SCALE_LATENCY", "ScaleUnit"]
-
-SCALE_LATENCY = 4
-"""Cycles from a count to its accumulator at the output of the unit."""
-
+__all__ = ["ScaleUnit"]
 
 class ScaleUnit(wiring.Component):
     """Adds scale times count to one accumulator per row: ``acc[row] += S * m``.
 
     Accumulators rotate with the drain, whose order never changes, so they need no addresses. Latency
-    is :data:`SCALE_LATENCY` cycles; throughput is one count per cycle.
+    is :data:`hw.spec.cycles.SCALE_LATENCY` cycles; throughput is one count per cycle.
 
     Parameters
     ----------

@@ -84,7 +84,7 @@ class ThresholdUnit(wiring.Component):
             finished.eq(compared.node.bit_select(self.code_bits, 1) & ~self.raw),
             compared.valid.eq(at_compare.valid & ~finished),
         ]
-        m.d.sync += self.code_valid.eq(at_compare.valid & finished)
+        m.d.sync += self.code_valid.eq(at_compare.valid & finished & ~self.start)
         for bits in range(1, config.code_bits + 1):
             with m.If(self.code_bits == bits):
                 m.d.sync += self.code.eq(compared.node[:bits])
