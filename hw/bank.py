@@ -10,8 +10,9 @@ __all__ = ["Bank"]
 class Bank(wiring.Component):
     """A simple dual-port memory that lands in block RAM.
 
-    A read takes one cycle and holds its data while ``read`` is low. A read of the address being
-    written returns either value: the machine never does both at once. Contents survive reset.
+    A read takes one cycle and holds its data while ``read`` is low. The machine never reads the entry
+    it is writing, and says so to the synthesis tool, which would otherwise build a bypass around every
+    block RAM. Contents survive reset.
 
     Parameters
     ----------
@@ -47,7 +48,9 @@ class Bank(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.cells = cells = memory.Memory(shape=self.width, depth=self.depth, init=[])
+        m.submodules.cells = cells = memory.Memory(
+            shape=self.width, depth=self.depth, init=[],
+            attrs={"no_rw_check": 1, "ram_style": "block"})
         write = cells.write_port(granularity=self.width // self.granules)
         read = cells.read_port()
         m.d.comb += [

@@ -1,6 +1,6 @@
-"""Gathers the codes of a tile: undoes the column skew and waits for the last row."""
+"""Gathers the codes of a tile: undoes the column skew and notices the last row."""
 
-from amaranth.hdl import Module, Signal
+from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -8,7 +8,7 @@ __all__ = ["TileCollector"]
 
 
 class TileCollector(wiring.Component):
-    """Turns the skewed code streams of all units into whole tiles.
+    """Brings the skewed code streams of all columns side by side.
 
     Column c delivers c cycles after column 0, unit 0 after all other units; within a unit the bottom
     row comes first.
@@ -20,41 +20,44 @@ class TileCollector(wiring.Component):
 
     Members
     -------
+    start : In(1)
+        A layer begins.
     valid : In(1).array(cols, units), code : In(code_bits).array(cols, units)
         Codes.
+    row_valid : Out(1).array(units), row : Out(cols * code_bits).array(units)
+        Codes of all columns of one row.
     ready : Out(1)
-        ``tile`` is complete from now on until ``rows`` cycles later.
-    tile : Out(code_bits).array(rows, cols)
-        Codes of the tile.
+        The last row of the tile came in the cycle before.
     """
 
     def __init__(self, config):
         self.config = config
         super().__init__({
+            "start": In(1),
             "valid": In(1).array(config.cols, config.units),
             "code": In(config.code_bits).array(config.cols, config.units),
+            "row_valid": Out(1).array(config.units),
+            "row": Out(config.cols * config.code_bits).array(config.units),
             "ready": Out(1),
-            "tile": Out(config.code_bits).array(config.rows, config.cols),
         })
 
     def elaborate(self, platform):
         m = Module()
         config = self.config
-        segment_rows, last = config.drain_cycles, config.cols - 1
+        last_row, last_column = config.drain_cycles - 1, config.cols - 1
         for unit in range(config.units):
-            base = unit * segment_rows
-            codes = [self._deskewed(m, c, unit) for c in range(config.cols)]
-            with m.If(self.valid[last][unit]):
-                for c in range(config.cols):
-                    m.d.sync += self.tile[base + segment_rows - 1][c].eq(codes[c])
-                    m.d.sync += [self.tile[base + r][c].eq(self.tile[base + r + 1][c])
-                                 for r in range(segment_rows - 1)]
-        arrived = Signal(range(segment_rows + 1))
-        with m.If(self.valid[last][0]):
+            m.d.comb += [
+                self.row_valid[unit].eq(self.valid[last_column][unit]),
+                self.row[unit].eq(Cat(self._deskewed(m, c, unit) for c in range(config.cols))),
+            ]
+        arrived = Signal(range(config.drain_cycles + 1))
+        m.d.sync += self.ready.eq(0)
+        with m.If(self.start):
+            m.d.sync += arrived.eq(0)
+        with m.Elif(self.row_valid[0]):
             m.d.sync += arrived.eq(arrived + 1)
-            with m.If(arrived == segment_rows - 1):
-                m.d.sync += arrived.eq(0)
-        m.d.sync += self.ready.eq(self.valid[last][0] & (arrived == segment_rows - 1))
+            with m.If(arrived == last_row):
+                m.d.sync += [arrived.eq(0), self.ready.eq(1)]
         return m
 
     def _deskewed(self, m, column, unit):

@@ -4,24 +4,22 @@ from amaranth.hdl import Module, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from .layout import LayerLayout
+from .layout import layer_layout
 
 __all__ = ["PassSequencer", "PassToken"]
 
 
-class PassToken(data.Struct):
-    """The pass whose counts arrive; handed from column to column, one cycle apart."""
+class PassToken(data.StructLayout):
+    """The pass whose counts arrive; handed from column to column, one cycle apart.
 
-    #: Entry of the scale bank.
-    scale: 16
-    #: Entry of the bias bank.
-    bias: 16
-    #: First entry of the threshold block.
-    block: 16
-    #: First pass of its tile: begin with the bias.
-    first: 1
-    #: Last pass of its tile: hand the accumulators on.
-    final: 1
+    ``scale``, ``bias``: entries of those banks. ``block``: first entry of the threshold block. ``first``:
+    first pass of its tile, begin with the bias. ``final``: last pass, hand the accumulators on.
+    """
+
+    def __init__(self, config):
+        super().__init__({
+            "scale": range(2 * config.scale_depth), "bias": range(2 * config.bias_depth),
+            "block": range(2 * config.threshold_depth), "first": 1, "final": 1})
 
 
 class PassSequencer(wiring.Component):
@@ -37,7 +35,7 @@ class PassSequencer(wiring.Component):
 
     Members
     -------
-    layer : In(LayerLayout)
+    layer : In(layer_layout)
         The layer.
     start : In(1)
         A layer begins.
@@ -52,14 +50,16 @@ class PassSequencer(wiring.Component):
     def __init__(self, config):
         self.config = config
         super().__init__({
-            "layer": In(LayerLayout), "start": In(1), "drained": In(1), "token": Out(PassToken),
+            "layer": In(layer_layout(config)), "start": In(1), "drained": In(1), "token": Out(PassToken(config)),
             "fault_scales": Out(1), "fault_biases": Out(1), "fault_thresholds": Out(1),
         })
 
     def elaborate(self, platform):
         m = Module()
         layer, token = self.layer, self.token
-        step, group, col = Signal(8), Signal(8), Signal(16)
+        step = Signal.like(layer.passes_per_group, name="step")
+        group = Signal.like(layer.groups, name="group")
+        col = Signal.like(layer.col_tiles, name="col")
         step_last = step + 1 == layer.passes_per_group
         group_last = group + 1 == layer.groups
         col_last = col + 1 == layer.col_tiles

@@ -10,12 +10,13 @@ from .collect import TileCollector
 from .column import PassSequencer, PassToken
 from .element import Flags
 from .feed import Feed
-from .layout import LayerLayout, PairLayout, TapLayout, assign_word
+from .layout import PairLayout, TapLayout, assign_word, layer_layout
 from .raw import RawEmitter
 from .receive import StoreSignature
 from .rotator import Rotator
 from .spec.descriptor import PAIR, TAP
 from .spec.memory import Memory
+from .tiles import TileCounter
 from .unit import ColumnUnit
 from .writer import Writer
 
@@ -42,7 +43,7 @@ class Datapath(wiring.Component):
     -------
     store : In(StoreSignature)
         Entries for the memories, while no layer runs.
-    layer : In(LayerLayout), start : In(1), done : Out(1)
+    layer : In(layer_layout), start : In(1), done : Out(1)
         The layer, its first and its last cycle.
     events : Out(3)
         ``busy``, ``stalled_on_drain``, ``stalled_on_output``.
@@ -59,7 +60,7 @@ class Datapath(wiring.Component):
         self.popcount = popcount
         super().__init__({
             "store": In(StoreSignature(width)),
-            "layer": In(LayerLayout), "start": In(1), "done": Out(1),
+            "layer": In(layer_layout(config)), "start": In(1), "done": Out(1),
             "events": Out(3),
             "raw_request": Out(1), "raw": Out(stream.Signature(32)),
             "probe": In(wiring.Signature({
@@ -77,11 +78,19 @@ class Datapath(wiring.Component):
         m.submodules.writer = writer = Writer(config)
         m.submodules.raw = raw = RawEmitter(config)
         m.submodules.collector = collector = TileCollector(config)
-        for block in (feed, writer, raw):
-            m.d.comb += [block.layer.eq(self.layer), block.start.eq(self.start)]
+        m.submodules.tiles = tiles = TileCounter(config)
+        for block in (feed, writer, tiles):
+            m.d.comb += block.layer.eq(self.layer)
+        for block in (feed, writer, tiles, raw, collector):
+            m.d.comb += block.start.eq(self.start)
+        for block in (writer, raw):
+            m.d.comb += [block.tile.last_col.eq(tiles.tile.last_col),
+                         block.tile.last.eq(tiles.tile.last)]
         wiring.connect(m, wiring.flipped(self.probe), feed.probe)
         wiring.connect(m, raw.o, wiring.flipped(self.raw))
         m.d.comb += [
+            raw.raw.eq(self.layer.raw),
+            tiles.step.eq(writer.tile_done | raw.tile_done),
             feed.raw_done.eq(raw.tile_done),
             self.raw_request.eq(raw.request),
             self.events[0].eq(feed.busy), self.events[1].eq(feed.stalled_on_drain),
@@ -93,9 +102,10 @@ class Datapath(wiring.Component):
         self._activations(m, feed, array, writer)
         self._weights(m, feed, array)
         sequencers = self._columns(m, array, raw, collector)
-        m.d.comb += [writer.ready.eq(collector.ready)]
-        m.d.comb += [writer.tile[r][c].eq(collector.tile[r][c])
-                     for r in range(config.rows) for c in range(config.cols)]
+        m.d.comb += writer.ready.eq(collector.ready)
+        for u in range(config.units):
+            m.d.comb += [writer.row_valid[u].eq(collector.row_valid[u]),
+                         writer.row[u].eq(collector.row[u])]
         faults = {
             Memory.TAPS: feed.fault_tables,
             Memory.ACTIVATIONS: feed.fault_activations | writer.fault,
@@ -168,7 +178,11 @@ class Datapath(wiring.Component):
             flags = later
         m.d.comb += [rotator.rotation.eq(rotation), array.flags.eq(flags),
                      self.probed.eq(rotator.rows[0])]
-        m.d.comb += [array.activations[r].eq(rotator.rows[r]) for r in range(config.rows)]
+        # The top unit delivers first, so its rows take the first pixels of a tile.
+        for pixel in range(config.rows):
+            unit, row = divmod(pixel, config.drain_cycles)
+            bottom = (config.units - 1 - unit) * config.drain_cycles
+            m.d.comb += array.activations[bottom + row].eq(rotator.rows[pixel])
 
     def _weights(self, m, feed, array):
         """Weight banks, addressed systolically: column c reads c cycles after column 0."""
@@ -217,7 +231,7 @@ class Datapath(wiring.Component):
                 ]
                 if u == 0 and c == config.cols - 1:
                     m.d.comb += raw.arrived.eq(unit.acc_valid)
-                later = Signal(PassToken, name=f"token_{c}_{u}")
+                later = Signal(PassToken(config), name=f"token_{c}_{u}")
                 m.d.sync += later.eq(token)
                 token = later
         return sequencers

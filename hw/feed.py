@@ -5,7 +5,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from .element import Flags
-from .layout import LayerLayout, PairLayout, TapLayout
+from .layout import PairLayout, TapLayout, layer_layout
 from .nest import LoopNest, Step
 from .rotator import rotated
 from .spec.cycles import first_issue_cycles, requantize_cycles
@@ -14,12 +14,11 @@ from .walk import FeedWalker
 __all__ = ["Feed", "Issue", "StepGate"]
 
 
-class Issue(data.Struct):
+class Issue(data.StructLayout):
     """A step with its table entries, on its way into the rigid pipeline."""
 
-    step: Step
-    tap: TapLayout
-    pair: PairLayout
+    def __init__(self, config):
+        super().__init__({"step": Step(config), "tap": TapLayout, "pair": PairLayout})
 
 
 class StepGate(wiring.Component):
@@ -32,7 +31,7 @@ class StepGate(wiring.Component):
 
     Members
     -------
-    layer : In(LayerLayout)
+    layer : In(layer_layout)
         The layer.
     start : In(1)
         A layer begins.
@@ -49,7 +48,7 @@ class StepGate(wiring.Component):
     def __init__(self, config):
         self.config = config
         super().__init__({
-            "layer": In(LayerLayout), "start": In(1),
+            "layer": In(layer_layout(config)), "start": In(1),
             "drain": In(1), "tile_last": In(1), "valid": In(1), "raw_done": In(1),
             "issue": Out(1), "stalled_on_drain": Out(1), "stalled_on_output": Out(1),
         })
@@ -103,7 +102,7 @@ class Feed(wiring.Component):
 
     Members
     -------
-    layer : In(LayerLayout)
+    layer : In(layer_layout)
         The layer; stable from ``start`` to its last step.
     start : In(1)
         Begin the layer.
@@ -121,7 +120,7 @@ class Feed(wiring.Component):
         Host read of one activation entry, while no layer runs; appears at row 0.
     busy, stalled_on_drain, stalled_on_output : Out(1)
         A step issues, or why none does.
-    fault_activations, fault_weights : Out(1)
+    fault_tables, fault_activations, fault_weights : Out(1)
         A step left a memory.
     """
 
@@ -130,7 +129,7 @@ class Feed(wiring.Component):
         activation_range, weight_range = range(config.activation_depth), range(config.weight_depth)
         self.rotation_range = range(max(config.rows, 2))
         super().__init__({
-            "layer": In(LayerLayout), "start": In(1), "raw_done": In(1),
+            "layer": In(layer_layout(config)), "start": In(1), "raw_done": In(1),
             "lookup": Out(1),
             "tap_address": Out(range(config.tap_depth)), "tap": In(TapLayout),
             "pair_address": Out(range(config.pair_depth)), "pair": In(PairLayout),
@@ -149,7 +148,7 @@ class Feed(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.gate = gate = StepGate(self.config)
-        m.submodules.walker = walker = FeedWalker(self.config.rows)
+        m.submodules.walker = walker = FeedWalker(self.config)
         waiting = self._lookup(m, gate)
         step = waiting.step
         m.d.comb += [
@@ -165,15 +164,15 @@ class Feed(wiring.Component):
 
     def _lookup(self, m, gate):
         """Nest, table lookup and the waiting step, all of which advance together."""
-        m.submodules.nest = nest = LoopNest()
+        m.submodules.nest = nest = LoopNest(self.config)
         start = self.start
         # The nest needs 3 cycles to show its first step to the gate, the walker needs rows + 1.
         for cycle in range(first_issue_cycles(self.config) - 4):
             later = Signal(name=f"start_{cycle}")
             m.d.sync += later.eq(start)
             start = later
-        looked_up, valid = Signal(Step), Signal()
-        waiting = Signal(Issue)
+        looked_up, valid = Signal(Step(self.config)), Signal()
+        waiting = Signal(Issue(self.config))
         advance = Signal()
         m.d.comb += [
             nest.layer.eq(self.layer), nest.start.eq(start), nest.o.ready.eq(advance),
@@ -196,34 +195,47 @@ class Feed(wiring.Component):
         return waiting
 
     def _address(self, m, issue, waiting, positions):
-        """The rigid pipeline: sums, then validity of rows, then one address per bank."""
+        """The rigid pipeline: sums, then borders, then one address per bank."""
         config, layer, step = self.config, self.layer, waiting.step
-        rows = config.rows
+        rows, depth = config.rows, config.activation_depth
+        # Legal sums stay within a depth of the memory on either side; a step beyond is a fault anyway.
+        place = signed(depth.bit_length() + 2)
         valid, flags, tap = Signal(), Signal(Flags), Signal(TapLayout)
-        base, wrapped = Signal(signed(19)), Signal(signed(19))
-        inner, weight = Signal(17), Signal(19)
-        tile = step.tile_address + waiting.tap.offset
+        base, wrapped, far = Signal(place), Signal(place), Signal()
+        inner = Signal(range(2 * depth))
+        weight = Signal(config.weight_depth.bit_length() + 2)
+        tile = Signal(signed(18))
+        plane, offset = waiting.pair.activation_offset, waiting.pair.weight_offset
+        m.d.comb += tile.eq(step.tile_address + waiting.tap.offset)
         m.d.sync += [
             valid.eq(issue), tap.eq(waiting.tap),
             base.eq(tile), wrapped.eq(tile + layer.tile_words),
-            inner.eq(waiting.pair.activation_offset + step.word),
-            weight.eq(step.weight_address + waiting.pair.weight_offset + step.weight_word),
+            far.eq((tile >= depth) | (tile < -depth) | (plane >= depth)
+                   | (step.tile_address >= depth)),
+            inner.eq(plane + step.word),
+            weight.eq(step.weight_address + offset + step.weight_word),
             flags.valid.eq(issue),
             flags.clear.eq(waiting.pair.clear & step.pair_first),
             flags.double.eq(waiting.pair.double & step.pair_first),
             flags.last.eq(waiting.pair.drain & step.pair_last),
+            self.fault_weights.eq(valid & (weight >= config.weight_depth)),
         ]
+        far_weight = Signal()
+        m.d.sync += far_weight.eq(issue & ((offset >= config.weight_depth)
+                                           | (step.weight_address >= config.weight_depth)))
+        with m.If(far_weight):
+            m.d.sync += self.fault_weights.eq(1)
 
-        valid_sum, flags_sum = Signal(), Signal(Flags)
-        here, next_slot, pad = Signal(signed(19)), Signal(signed(19)), Signal(19)
+        valid_sum, flags_sum, far_sum = Signal(), Signal(Flags), Signal()
+        here, next_slot, pad = Signal(place), Signal(place), Signal(place)
         inside, rotation = Signal(rows), Signal(self.rotation_range)
         m.d.sync += [
-            valid_sum.eq(valid), flags_sum.eq(flags), rotation.eq(tap.rotation),
+            valid_sum.eq(valid), flags_sum.eq(flags), far_sum.eq(far), rotation.eq(tap.rotation),
             here.eq(base + inner), next_slot.eq(wrapped + inner), pad.eq(layer.pad_base + inner),
         ]
         for r, at in enumerate(positions):
-            m.d.sync += inside[r].eq(at.alive & (at.y >= tap.y_low) & (at.y < tap.y_high)
-                                     & (at.x >= tap.x_low) & (at.x < tap.x_high))
+            m.d.sync += inside[r].eq(at.alive & (at.above >= tap.above) & (at.below >= tap.below)
+                                     & (at.left >= tap.left) & (at.right >= tap.right))
         with m.If(self.probe.valid):
             m.d.sync += [here.eq(self.probe.address), next_slot.eq(self.probe.address),
                          inside.eq(~0), rotation.eq(self.probe.bank)]
@@ -231,26 +243,28 @@ class Feed(wiring.Component):
         m.d.sync += [self.read.valid.eq(valid_sum), self.flags.eq(flags_sum),
                      self.read.rotation.eq(rotation)]
         inside_bank = rotated(m, list(inside), rotation, name="inside", up=True)
-        faults = Signal(rows)
+        from_next, from_here = Signal(rows), Signal(rows)
         for bank in range(rows):
-            stored = Mux(rotation > bank, next_slot, here) if bank < rows - 1 else here
-            address = Signal(signed(20), name=f"address_{bank}")
-            m.d.comb += address.eq(Mux(inside_bank[bank], stored, pad))
-            m.d.sync += [
-                self.read.address[bank].eq(address),
-                faults[bank].eq(valid_sum & ((address < 0)
-                                             | (address >= config.activation_depth))),
-            ]
-        m.d.comb += self.fault_activations.eq(faults.any())
+            wraps = rotation > bank if bank < rows - 1 else 0
+            m.d.comb += [from_next[bank].eq(inside_bank[bank] & wraps),
+                         from_here[bank].eq(inside_bank[bank] & ~from_next[bank])]
+            with m.If(from_next[bank]):
+                m.d.sync += self.read.address[bank].eq(next_slot)
+            with m.Elif(from_here[bank]):
+                m.d.sync += self.read.address[bank].eq(here)
+            with m.Else():
+                m.d.sync += self.read.address[bank].eq(pad)
+        outside = [used.any() & ((address < 0) | (address >= depth)) for used, address in (
+            (from_here, here), (from_next, next_slot), (~inside, pad))]
+        m.d.sync += self.fault_activations.eq(
+            valid_sum & (outside[0] | outside[1] | outside[2] | (far_sum & inside.any())))
         self._weight(m, valid, weight)
 
     def _weight(self, m, valid, weight):
         """Weights leave their banks as late as activations leave the rotator."""
         for stage in range(2):
-            later, later_valid = Signal(19, name=f"weight_{stage}"), Signal(name=f"fetch_{stage}")
+            later = Signal.like(weight, name=f"weight_{stage}")
+            later_valid = Signal(name=f"fetch_{stage}")
             m.d.sync += [later.eq(weight), later_valid.eq(valid)]
             weight, valid = later, later_valid
-        m.d.sync += [
-            self.weight.valid.eq(valid), self.weight.address.eq(weight),
-            self.fault_weights.eq(valid & (weight >= self.config.weight_depth)),
-        ]
+        m.d.sync += [self.weight.valid.eq(valid), self.weight.address.eq(weight)]

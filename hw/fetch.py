@@ -4,31 +4,38 @@ from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from .layout import LayerLayout, assign_word
-from .spec.descriptor import DESCRIPTOR
+from .layout import assign_word, layer_layout
+from .spec.descriptor import DESCRIPTOR, descriptor_limits
 from .spec.record import WORD_BITS
 
 __all__ = ["DescriptorFetch", "LayerRequest"]
 
 
-class LayerRequest(data.Struct):
+class LayerRequest(data.StructLayout):
     """A layer and its number in the program."""
 
-    layer: LayerLayout
-    index: 16
+    def __init__(self, config):
+        super().__init__({"layer": layer_layout(config), "index": 16})
 
 
-def _violated(record, index, word):
-    """Whether a field of word ``index`` leaves its bounds."""
-    faults = []
-    for field in record.words[index]:
-        _, shift = record.place(field.name)
+def _violated(config, index, word):
+    """Whether a field of word ``index`` leaves its limits."""
+    faults, limits = [], descriptor_limits(config)
+    for field in DESCRIPTOR.words[index]:
+        _, shift = DESCRIPTOR.place(field.name)
         bits = word[shift:shift + field.bits]
-        if field.low is not None and field.low > 0:
-            faults.append(bits < field.low)
-        if field.high is not None and field.high < field.range[1]:
-            faults.append(bits > field.high)
+        low, high = limits[field.name]
+        if low > 0:
+            faults.append(bits < low)
+        if high < field.range[1]:
+            faults.append(bits > high)
     return Cat(*faults).any()
+
+
+def _address(layer):
+    """Program address of a layer, without a multiplier."""
+    words = len(DESCRIPTOR)
+    return sum(layer << bit for bit in range(words.bit_length()) if words >> bit & 1)
 
 
 class DescriptorFetch(wiring.Component):
@@ -54,7 +61,7 @@ class DescriptorFetch(wiring.Component):
         super().__init__({
             "start": In(1), "first": In(16), "count": In(16),
             "read": Out(1), "address": Out(16), "word": In(WORD_BITS),
-            "o": Out(stream.Signature(LayerRequest)),
+            "o": Out(stream.Signature(LayerRequest(config))),
             "fault": Out(1), "fault_address": Out(16),
         })
 
@@ -79,7 +86,7 @@ class DescriptorFetch(wiring.Component):
         with m.Switch(arriving):
             for index in range(words):
                 with m.Case(index):
-                    m.d.comb += bad.eq(_violated(DESCRIPTOR, index, self.word))
+                    m.d.comb += bad.eq(_violated(self.config, index, self.word))
                     with m.If(arrived):
                         m.d.sync += assign_word(DESCRIPTOR, self.o.payload.layer, index, self.word)
         with m.If(arrived & (arriving == words - 1)):
@@ -88,6 +95,6 @@ class DescriptorFetch(wiring.Component):
             m.d.sync += [self.o.valid.eq(0), left.eq(left - 1), place.eq(0),
                          self.o.payload.index.eq(self.o.payload.index + 1)]
         with m.If(self.start):
-            m.d.sync += [left.eq(self.count), place.eq(0), address.eq(self.first * words),
+            m.d.sync += [left.eq(self.count), place.eq(0), address.eq(_address(self.first)),
                          self.o.payload.index.eq(self.first)]
         return m

@@ -64,7 +64,7 @@ class Loom(wiring.Component):
         sender, readback = FrameSender(config), Readback(config)
         m.submodules.sender = ResetInserter(stop)(sender)
         m.submodules.readback = ResetInserter(stop)(readback)
-        fetch, sequencer = DescriptorFetch(config), Sequencer()
+        fetch, sequencer = DescriptorFetch(config), Sequencer(config)
         m.submodules.fetch = ResetInserter(stop)(fetch)
         m.submodules.sequencer = ResetInserter(stop)(sequencer)
         datapath = Datapath(config, popcount=self.popcount, width=receiver.width)

@@ -4,34 +4,32 @@ from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from .layout import LayerLayout
+from .layout import layer_layout
 
 __all__ = ["LoopNest", "Step"]
 
 
-class Step(data.Struct):
-    """One word of every row and column, before the tables are looked up."""
+class Step(data.StructLayout):
+    """One word of every row and column, before the tables are looked up.
 
-    #: Entry of the tap table.
-    tap_index: 16
-    #: Entry of the pair table.
-    pair_index: 16
-    #: Word of the pixel and plane.
-    word: 16
-    #: Address of the pixel tile in the activation banks.
-    tile_address: 17
-    #: Address of the column tile and group in the weight banks.
-    weight_address: 17
-    #: Word within the pair's share of the group.
-    weight_word: 16
-    #: First step of its pair.
-    pair_first: 1
-    #: Last step of its pair.
-    pair_last: 1
-    #: Last step of its tile.
-    tile_last: 1
-    #: First step of a pixel tile.
-    new_tile: 1
+    ``tap_index``, ``pair_index``: entries of the tables. ``word``: word of the pixel and plane.
+    ``tile_address``: pixel tile in the activation banks. ``weight_address``: column tile and group in the
+    weight banks. ``weight_word``: word within the pair's share of the group. ``pair_first``,
+    ``pair_last``: first, last step of its pair. ``tile_last``: last step of its tile. ``new_tile``: first
+    step of a pixel tile.
+
+    Every sum has room for one addend more than its memory holds: a descriptor that leaves a memory is
+    noticed at its first step outside.
+    """
+
+    def __init__(self, config):
+        super().__init__({
+            "tap_index": range(2 * config.tap_depth), "pair_index": range(2 * config.pair_depth),
+            "word": range(config.activation_depth),
+            "tile_address": range(2 * config.activation_depth),
+            "weight_address": range(2 * config.weight_depth),
+            "weight_word": range(config.weight_depth),
+            "pair_first": 1, "pair_last": 1, "tile_last": 1, "new_tile": 1})
 
 
 class LoopNest(wiring.Component):
@@ -42,7 +40,7 @@ class LoopNest(wiring.Component):
 
     Members
     -------
-    layer : In(LayerLayout)
+    layer : In(layer_layout)
         The layer; stable while steps are generated.
     start : In(1)
         Begin the layer.
@@ -50,16 +48,22 @@ class LoopNest(wiring.Component):
         Steps.
     """
 
-    layer: In(LayerLayout)
-    start: In(1)
-    o: Out(stream.Signature(Step))
+    def __init__(self, config):
+        self.config = config
+        super().__init__({
+            "layer": In(layer_layout(config)), "start": In(1),
+            "o": Out(stream.Signature(Step(config))),
+        })
 
     def elaborate(self, platform):
         m = Module()
         layer, step = self.layer, self.o.payload
-        tap, pair, group = Signal(8), Signal(8), Signal(8)
-        col, pixel = Signal(16), Signal(16)
-        group_taps, tile_weights = Signal(16), Signal(17)
+        tap, pair, group, col, pixel = (
+            Signal.like(layer[limit], name=name) for name, limit in (
+                ("tap", "taps_per_group"), ("pair", "pairs"), ("group", "groups"),
+                ("col", "col_tiles"), ("pixel", "pixel_tiles")))
+        group_taps = Signal.like(step.tap_index, name="group_taps")
+        tile_weights = Signal.like(step.weight_address, name="tile_weights")
         begun = Signal()
         m.d.sync += begun.eq(self.start)
 

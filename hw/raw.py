@@ -4,14 +4,13 @@ from amaranth.hdl import Module, Mux, Signal, signed
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from .layout import LayerLayout
-from .writer import TileCounter
+from .tiles import TileSignature
 
 __all__ = ["RawEmitter"]
 
 
 class RawEmitter(wiring.Component):
-    """Sends one tile per frame: rows outer, columns inner, sign-extended to a link word.
+    """Sends one tile per frame: pixels outer, columns inner, sign-extended to a link word.
 
     The last unit to fill is unit 0 of the last column; from then on all accumulators of the tile wait
     in the threshold units' rings.
@@ -23,8 +22,10 @@ class RawEmitter(wiring.Component):
 
     Members
     -------
-    layer : In(LayerLayout), start : In(1)
-        The layer, and its begin.
+    raw : In(1), start : In(1)
+        The layer is raw; it begins.
+    tile : In(TileSignature)
+        The tile that leaves.
     arrived : In(1)
         An accumulator arrives at unit 0 of the last column.
     acc : In(signed(acc_bits)).array(cols, units), pop : Out(1).array(cols, units)
@@ -40,7 +41,7 @@ class RawEmitter(wiring.Component):
     def __init__(self, config):
         self.config = config
         super().__init__({
-            "layer": In(LayerLayout), "start": In(1), "arrived": In(1),
+            "raw": In(1), "start": In(1), "tile": In(TileSignature()), "arrived": In(1),
             "acc": In(signed(config.acc_bits)).array(config.cols, config.units),
             "pop": Out(1).array(config.cols, config.units),
             "request": Out(1), "o": Out(stream.Signature(32)),
@@ -51,17 +52,17 @@ class RawEmitter(wiring.Component):
         m = Module()
         config = self.config
         cols, units, segment_rows = config.cols, config.units, config.drain_cycles
-        m.submodules.tiles = tiles = TileCounter()
         count = Signal(range(segment_rows + 1))
         col, row, unit = (Signal(range(max(limit, 2)), name=name) for limit, name in (
-            (cols, "col"), (segment_rows, "row"), (units, "unit")))
+            (cols, "col"), (segment_rows, "row"), (units, "units_done")))
         col_last, row_last, unit_last = (
             col == cols - 1, row == segment_rows - 1, unit == units - 1)
         taken = Signal()
         chosen = Signal(signed(32))
         for c in range(cols):
             for u in range(units):
-                here = (col == c) & (unit == u)
+                # The top unit holds the first pixels.
+                here = (col == c) & (unit == units - 1 - u)
                 with m.If(here):
                     m.d.comb += chosen.eq(self.acc[c][u])
                 m.d.comb += self.pop[c][u].eq(here & taken)
@@ -69,8 +70,7 @@ class RawEmitter(wiring.Component):
             self.o.payload.eq(chosen), self.o.valid.eq(self.request),
             taken.eq(self.o.valid & self.o.ready),
             self.tile_done.eq(taken & col_last & row_last & unit_last),
-            self.done.eq(self.tile_done & tiles.last),
-            tiles.layer.eq(self.layer), tiles.start.eq(self.start), tiles.step.eq(self.tile_done),
+            self.done.eq(self.tile_done & self.tile.last),
         ]
         with m.If(taken):
             m.d.sync += col.eq(Mux(col_last, 0, col + 1))
@@ -80,7 +80,7 @@ class RawEmitter(wiring.Component):
                     m.d.sync += unit.eq(Mux(unit_last, 0, unit + 1))
         with m.If(self.tile_done):
             m.d.sync += self.request.eq(0)
-        with m.If(self.arrived & self.layer.raw):
+        with m.If(self.arrived & self.raw):
             m.d.sync += count.eq(count + 1)
             with m.If(count == segment_rows - 1):
                 m.d.sync += [count.eq(0), self.request.eq(1)]

@@ -13,6 +13,11 @@ PROBE_LATENCY = 5
 """Cycles from the feed's probe to the word at row 0 of the rotator."""
 
 
+def _times(value, factor):
+    """Product with a constant, without a multiplier."""
+    return sum(value << bit for bit in range(factor.bit_length()) if factor >> bit & 1)
+
+
 class Readback(wiring.Component):
     """Streams a range of entries, one at a time; an entry costs its words and ``PROBE_LATENCY + 2`` cycles.
 
@@ -61,7 +66,7 @@ class Readback(wiring.Component):
         delay = Signal(range(PROBE_LATENCY + 1))
         entry = Signal(32 * lane_words)
         m.d.comb += [
-            self.length.eq(self.section.count * words),
+            self.length.eq(Mux(profiled, self.section.count, _times(self.section.count, lane_words))),
             self.probe.bank.eq(self.section.bank), self.probe.address.eq(address),
             self.profile_address.eq(address),
             self.o.payload.eq(entry[:32]),

@@ -222,12 +222,16 @@ class FrameReceiver(wiring.Component):
         """Which memories there are, from the ground floor's list."""
         exists, fits, entry_words = Signal(), Signal(), Signal(range(self.width // 32 + 1))
         reads = opcode == Opcode.READ
-        for bank in banks(self.config).values():
-            allowed = Mux(reads, bank.readable, bank.writable)
-            with m.If((word[:8] == bank.memory) & (word[8:16] < bank.count) & (word[16:] == 0)
-                      & allowed):
-                m.d.comb += exists.eq(1)
-            with m.If(self.section.memory == bank.memory):
-                m.d.comb += [fits.eq((word[:16] + word[16:]) <= bank.depth),
-                             entry_words.eq(bank.entry_words)]
+        shapes = banks(self.config)
+        depth = Signal(range(max(bank.depth for bank in shapes.values()) + 1))
+        with m.Switch(word[:8]):
+            for bank in shapes.values():
+                with m.Case(bank.memory):
+                    allowed = Mux(reads, bank.readable, bank.writable)
+                    m.d.comb += exists.eq((word[8:16] < bank.count) & (word[16:] == 0) & allowed)
+        with m.Switch(self.section.memory):
+            for bank in shapes.values():
+                with m.Case(bank.memory):
+                    m.d.comb += [depth.eq(bank.depth), entry_words.eq(bank.entry_words)]
+        m.d.comb += fits.eq(word[:16] + word[16:] <= depth)
         return exists, fits, entry_words

@@ -31,7 +31,7 @@ class ScaleUnit(wiring.Component):
         Read scale and bias for the pass that starts.
     scale : In(signed(scale_bits)), bias : In(signed(acc_bits))
         What was read, one cycle after ``fetch`` and until the next.
-    valid : Out(1), acc : Out(signed(acc_bits)), block : Out(16)
+    valid : Out(1), acc : Out(signed(acc_bits)), block : Out(range(threshold_depth))
         Accumulators of a finished tile, bottom row first, and where their thresholds start.
     """
 
@@ -39,9 +39,9 @@ class ScaleUnit(wiring.Component):
         self.config = config
         super().__init__({
             "counts": In(CountSignature(config)),
-            "token": In(PassToken), "fetch": Out(1),
+            "token": In(PassToken(config)), "fetch": Out(1),
             "scale": In(signed(config.scale_bits)), "bias": In(signed(config.acc_bits)),
-            "valid": Out(1), "acc": Out(signed(config.acc_bits)), "block": Out(16),
+            "valid": Out(1), "acc": Out(signed(config.acc_bits)), "block": Out(range(config.threshold_depth)),
         })
 
     def elaborate(self, platform):
@@ -50,7 +50,7 @@ class ScaleUnit(wiring.Component):
         m.d.comb += self.fetch.eq(self.counts.start)
 
         # What holds for a whole pass travels beside its counts and changes with its first one.
-        token = [Signal(PassToken, name=f"token_{stage}") for stage in range(SCALE_LATENCY + 1)]
+        token = [Signal(PassToken(config), name=f"token_{stage}") for stage in range(SCALE_LATENCY + 1)]
         count, valid, start = (
             [Signal(shape, name=f"{what}_{stage}") for stage in range(SCALE_LATENCY + 1)]
             for what, shape in (("count", config.count_bits), ("valid", 1), ("start", 1)))

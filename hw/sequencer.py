@@ -5,7 +5,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from .fetch import LayerRequest
-from .layout import LayerLayout
+from .layout import layer_layout
 from .spec.memory import PROFILE_COUNTERS, PROFILE_LAYERS
 
 __all__ = ["Profiler", "Sequencer"]
@@ -20,7 +20,7 @@ class Sequencer(wiring.Component):
         Begin a run of ``count`` layers.
     i : In(stream.Signature(LayerRequest))
         Layers in order.
-    layer : Out(LayerLayout), index : Out(16)
+    layer : Out(layer_layout), index : Out(16)
         The layer that runs; stable from ``start`` to the next ``start``.
     start : Out(1)
         First cycle of a layer.
@@ -34,18 +34,13 @@ class Sequencer(wiring.Component):
         Last cycle of the run.
     """
 
-    run: In(1)
-    count: In(16)
-    i: In(stream.Signature(LayerRequest))
-    layer: Out(LayerLayout)
-    index: Out(16)
-    start: Out(1)
-    layer_done: In(1)
-    active: Out(1)
-    waiting: Out(1)
-    layers: Out(16)
-    cycles: Out(32)
-    done: Out(1)
+    def __init__(self, config):
+        super().__init__({
+            "run": In(1), "count": In(16), "i": In(stream.Signature(LayerRequest(config))),
+            "layer": Out(layer_layout(config)), "index": Out(16),
+            "start": Out(1), "layer_done": In(1), "active": Out(1), "waiting": Out(1),
+            "layers": Out(16), "cycles": Out(32), "done": Out(1),
+        })
 
     def elaborate(self, platform):
         m = Module()

@@ -31,9 +31,9 @@ class ThresholdUnit(wiring.Component):
         How the layer leaves; stable while the layer runs.
     start : In(1)
         A layer begins: the ring is empty.
-    valid : In(1), acc : In(signed(acc_bits)), block : In(16)
+    valid : In(1), acc : In(signed(acc_bits)), block : In(range(threshold_depth))
         Accumulators of a finished tile in successive cycles, and where their thresholds start.
-    read : Out(1), address : Out(16), threshold : In(signed(acc_bits))
+    read : Out(1), address : Out(range(threshold_depth)), threshold : In(signed(acc_bits))
         Read port of the threshold bank, one cycle.
     code_valid : Out(1), code : Out(code_bits)
         Codes in the order of the accumulators.
@@ -45,8 +45,8 @@ class ThresholdUnit(wiring.Component):
         self.config = config
         super().__init__({
             "raw": In(1), "code_bits": In(3), "start": In(1),
-            "valid": In(1), "acc": In(signed(config.acc_bits)), "block": In(16),
-            "read": Out(1), "address": Out(16), "threshold": In(signed(config.acc_bits)),
+            "valid": In(1), "acc": In(signed(config.acc_bits)), "block": In(range(config.threshold_depth)),
+            "read": Out(1), "address": Out(range(config.threshold_depth)), "threshold": In(signed(config.acc_bits)),
             "code_valid": Out(1), "code": Out(config.code_bits),
             "pop": In(1), "raw_acc": Out(signed(config.acc_bits)),
         })
@@ -61,7 +61,7 @@ class ThresholdUnit(wiring.Component):
         turning = Signal()
         m.d.comb += turning.eq(~self.raw | self.valid | self.pop)
 
-        block = Signal(16)
+        block = Signal.like(self.block, name="held_block")
         with m.If(self.valid):
             m.d.sync += block.eq(self.block)
         m.d.comb += [

@@ -53,7 +53,7 @@ class ColumnUnit(wiring.Component):
         super().__init__({
             "load": In(LoadSignature()),
             "raw": In(1), "code_bits": In(3), "start": In(1),
-            "counts": In(CountSignature(config)), "token": In(PassToken),
+            "counts": In(CountSignature(config)), "token": In(PassToken(config)),
             "acc_valid": Out(1),
             "code_valid": Out(1), "code": Out(config.code_bits),
             "pop": In(1), "raw_acc": Out(signed(config.acc_bits)),

@@ -1,81 +1,86 @@
 """Walks the virtual pixels of a batch in order, once for the feed and once for the writer."""
 
-from amaranth.hdl import Cat, Module, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from .layout import LayerLayout
+from .layout import layer_layout
+from .spec.descriptor import MAX_BORDER
 
-__all__ = ["FeedWalker", "OutputPlace", "Position", "WriteWalker"]
+__all__ = ["FeedWalker", "OutputPlace", "Position", "Raster", "WriteWalker"]
 
 
 class Position(data.Struct):
-    """A virtual pixel on its output map."""
+    """Distances of an output pixel from the borders of its map, at most ``MAX_BORDER``."""
 
-    x: 8
-    y: 8
-    #: The pixel belongs to the batch.
+    above: 3
+    below: 3
+    left: 3
+    right: 3
+    #: The pixel is one of the output map, not a virtual one.
     alive: 1
 
 
-class _Raster(wiring.Component):
-    """Steps through x, y and the images of the batch, one virtual pixel per ``step``."""
+class Raster(wiring.Component):
+    """Steps through x, y and the images of the batch, one virtual pixel per ``step``.
 
-    def __init__(self):
+    Members
+    -------
+    layer : In(layer_layout)
+        The layer; stable from ``start`` on.
+    start, step : In(1)
+        Go to pixel 0; go on by one.
+    x, y : Out(8)
+        Place on the map.
+    alive : Out(1)
+        The pixel is one of the output map.
+    line_end, image_end : Out(1)
+        The step wraps.
+    """
+
+    def __init__(self, config):
+        self.config = config
         super().__init__({
-            "layer": In(LayerLayout), "start": In(1), "step": In(1),
-            "position": Out(Position), "line_end": Out(1), "image_end": Out(1),
+            "layer": In(layer_layout(config)), "start": In(1), "step": In(1),
+            "x": Out(8), "y": Out(8), "alive": Out(1), "line_end": Out(1), "image_end": Out(1),
         })
 
     def elaborate(self, platform):
         m = Module()
-        left = Signal(24)
-        at = self.position
+        layer = self.layer
+        left = Signal.like(layer.pixels, name="left")
         m.d.comb += [
-            at.alive.eq(left != 0),
-            self.line_end.eq(at.x + 1 == self.layer.pitch_x),
-            self.image_end.eq(self.line_end & (at.y + 1 == self.layer.pitch_y)),
+            self.alive.eq((left != 0) & (self.x < layer.out_width) & (self.y < layer.out_height)),
+            self.line_end.eq(self.x + 1 == layer.pitch_x),
+            self.image_end.eq(self.line_end & (self.y + 1 == layer.pitch_y)),
         ]
         with m.If(self.start):
-            m.d.sync += [at.x.eq(0), at.y.eq(0), left.eq(self.layer.pixels)]
+            m.d.sync += [self.x.eq(0), self.y.eq(0), left.eq(layer.pixels)]
         with m.Elif(self.step):
-            m.d.sync += at.x.eq(at.x + 1)
-            with m.If(at.alive):
+            m.d.sync += self.x.eq(self.x + 1)
+            with m.If(left != 0):
                 m.d.sync += left.eq(left - 1)
             with m.If(self.line_end):
-                m.d.sync += [at.x.eq(0), at.y.eq(at.y + 1)]
+                m.d.sync += [self.x.eq(0), self.y.eq(self.y + 1)]
             with m.If(self.image_end):
-                m.d.sync += at.y.eq(0)
-        return m
-
-
-class _Fill(wiring.Component):
-    """Gives ``rows`` strobes after every ``trigger``, the first one in the same cycle."""
-
-    def __init__(self, rows):
-        self.rows = rows
-        super().__init__({"trigger": In(1), "step": Out(1)})
-
-    def elaborate(self, platform):
-        m = Module()
-        left = Signal(range(self.rows + 1))
-        with m.If(self.trigger):
-            m.d.sync += left.eq(self.rows - 1)
-        with m.Elif(left != 0):
-            m.d.sync += left.eq(left - 1)
-        m.d.comb += self.step.eq(self.trigger | (left != 0))
+                m.d.sync += self.y.eq(0)
         return m
 
 
 class FeedWalker(wiring.Component):
-    """Positions of all rows of a pixel tile, prepared one per cycle under the tile before.
+    """Positions of all pixels of a tile, prepared one per cycle under the tile before.
 
     ``rows`` cycles after ``start`` or ``advance`` the next tile's positions are ready; the tiles of a
     layer are at least that far apart.
 
+    Parameters
+    ----------
+    config : MachineConfig
+        Machine.
+
     Members
     -------
-    layer : In(LayerLayout)
+    layer : In(layer_layout)
         The layer; stable from ``start`` on.
     start : In(1)
         Begin at pixel 0.
@@ -85,144 +90,163 @@ class FeedWalker(wiring.Component):
         The tile being fed.
     """
 
-    def __init__(self, rows):
-        self.rows = rows
+    def __init__(self, config):
+        self.config = config
         super().__init__({
-            "layer": In(LayerLayout), "start": In(1), "advance": In(1),
-            "positions": Out(Position).array(rows),
+            "layer": In(layer_layout(config)), "start": In(1), "advance": In(1),
+            "positions": Out(Position).array(config.rows),
         })
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.raster = raster = _Raster()
-        m.submodules.fill = fill = _Fill(self.rows)
-        begun = Signal()
+        layer, rows = self.layer, self.config.rows
+        m.submodules.raster = raster = Raster(self.config)
+        begun, step = Signal(), Signal()
+        left = Signal(range(rows + 1))
         m.d.sync += begun.eq(self.start)
         m.d.comb += [
-            raster.layer.eq(self.layer),
-            raster.start.eq(self.start),
-            fill.trigger.eq(begun | self.advance),
-            raster.step.eq(fill.step),
+            raster.layer.eq(layer), raster.start.eq(self.start), raster.step.eq(step),
+            step.eq(begun | self.advance | (left != 0)),
         ]
-        coming = [Signal(Position, name=f"coming_{r}") for r in range(self.rows)]
-        with m.If(fill.step):
-            for r in range(self.rows):
-                m.d.sync += coming[r].eq(coming[r + 1] if r + 1 < self.rows else raster.position)
+        with m.If(begun | self.advance):
+            m.d.sync += left.eq(rows - 1)
+        with m.Elif(left != 0):
+            m.d.sync += left.eq(left - 1)
+
+        position = Signal(Position)
+        m.d.comb += [
+            position.above.eq(_capped(raster.y)),
+            position.below.eq(_capped((layer.out_height - raster.y - 1)[:8])),
+            position.left.eq(_capped(raster.x)),
+            position.right.eq(_capped((layer.out_width - raster.x - 1)[:8])),
+            position.alive.eq(raster.alive),
+        ]
+        coming = [Signal(Position, name=f"coming_{r}") for r in range(rows)]
+        with m.If(step):
+            for r in range(rows):
+                m.d.sync += coming[r].eq(coming[r + 1] if r + 1 < rows else position)
         with m.If(self.advance):
-            m.d.sync += [self.positions[r].eq(coming[r]) for r in range(self.rows)]
+            m.d.sync += [self.positions[r].eq(coming[r]) for r in range(rows)]
         return m
+
+
+def _capped(distance):
+    return Mux(distance > MAX_BORDER, MAX_BORDER, distance)
 
 
 class OutputPlace(data.StructLayout):
     """Where a pixel of the output map goes: bank, address of its word 0, and whether it exists."""
 
-    def __init__(self, rows):
-        super().__init__({"bank": range(rows) if rows > 1 else 1, "address": 18, "valid": 1})
+    def __init__(self, config):
+        super().__init__({"bank": range(max(config.rows, 2)),
+                          "address": range(2 * config.activation_depth), "valid": 1})
 
 
 class WriteWalker(wiring.Component):
     """Places of the pixels of a tile in the reader's layout, as a ring of ``rows`` entries.
 
     The layout is that of :mod:`hw.spec.descriptor`: line and column advance a (bank, address) pair
-    each time their phase wraps, so that no division by stride or rows is ever needed.
+    each time their phase wraps, so that no division by stride or rows is ever needed. The places of
+    the first tile are ready ``rows + 2`` cycles after ``start``.
+
+    Parameters
+    ----------
+    config : MachineConfig
+        Machine.
 
     Members
     -------
-    layer : In(LayerLayout)
+    layer : In(layer_layout)
         The layer; stable from ``start`` on.
     start : In(1)
         Begin at pixel 0.
-    advance : In(1)
-        Show the next tile from the next cycle on; at least ``rows`` cycles apart.
     rotate : In(1)
-        Bring the next row to the front.
+        Bring the next pixel to the front; the front one goes to the back.
+    replace : In(1)
+        With ``rotate``: the front one is done with, a pixel of the next tile takes its place.
     place : Out(OutputPlace)
-        Place of the row in front.
+        Place of the pixel in front.
     """
 
-    def __init__(self, rows):
-        self.rows = rows
+    def __init__(self, config):
+        self.config = config
         super().__init__({
-            "layer": In(LayerLayout), "start": In(1), "advance": In(1), "rotate": In(1),
-            "place": Out(OutputPlace(rows)),
+            "layer": In(layer_layout(config)), "start": In(1), "rotate": In(1), "replace": In(1),
+            "place": Out(OutputPlace(config)),
         })
 
     def elaborate(self, platform):
         m = Module()
-        layer, rows = self.layer, self.rows
-        m.submodules.raster = raster = _Raster()
-        m.submodules.fill = fill = _Fill(rows)
-        begun = Signal()
+        rows = self.config.rows
+        m.submodules.raster = raster = Raster(self.config)
+        filling, begun = Signal(range(rows + 1)), Signal()
+        step = Signal()
         m.d.sync += begun.eq(self.start)
+        with m.If(begun):
+            m.d.sync += filling.eq(rows)
+        with m.Elif(filling != 0):
+            m.d.sync += filling.eq(filling - 1)
         m.d.comb += [
-            raster.layer.eq(layer),
-            raster.start.eq(self.start),
-            fill.trigger.eq(begun | self.advance),
-            raster.step.eq(fill.step),
+            raster.layer.eq(self.layer), raster.start.eq(self.start), raster.step.eq(step),
+            step.eq((filling != 0) | (self.rotate & self.replace)),
         ]
-        place = self._places(m, raster, fill.step)
-
-        coming = [Signal(OutputPlace(rows), name=f"coming_{r}") for r in range(rows)]
-        ring = [Signal(OutputPlace(rows), name=f"ring_{r}") for r in range(rows)]
-        with m.If(fill.step):
-            for r in range(rows):
-                m.d.sync += coming[r].eq(coming[r + 1] if r + 1 < rows else place)
-        with m.If(self.advance):
-            m.d.sync += [ring[r].eq(coming[r]) for r in range(rows)]
-        with m.Elif(self.rotate):
-            m.d.sync += [ring[r].eq(ring[(r + 1) % rows]) for r in range(rows)]
+        place = self._places(m, raster, step)
+        ring = [Signal(OutputPlace(self.config), name=f"ring_{r}") for r in range(rows)]
+        with m.If(step | self.rotate):
+            m.d.sync += ring[-1].eq(Mux(step, place, ring[0]))
+            m.d.sync += [ring[r].eq(ring[r + 1]) for r in range(rows - 1)]
         m.d.comb += self.place.eq(ring[0])
         return m
 
     def _places(self, m, raster, step):
-        layer, rows = self.layer, self.rows
-        cursor = data.StructLayout({"bank": range(rows) if rows > 1 else 1, "address": 18})
+        """The raster's pixel in the reader's layout; three cursors and two phases follow it."""
+        layer, rows, depth = self.layer, self.config.rows, self.config.activation_depth
+        cursor = data.StructLayout({"bank": range(max(rows, 2)), "address": range(2 * depth)})
         pixel, line, image = (Signal(cursor, name=name) for name in ("pixel", "line", "image"))
-        phase_x, phase_y = Signal(4), Signal(4)
-        offset_x, offset_y = Signal(18), Signal(18)
+        phase_x, phase_y = Signal(3), Signal(3)
+        offset_x, offset_y = (Signal(range(2 * depth), name=f"offset_{axis}") for axis in "xy")
         last_phase_x = phase_x + 1 == layer.out_stride_x
         last_phase_y = phase_y + 1 == layer.out_stride_y
 
-        def moved(name, origin, banks, words):
-            result = Signal(cursor, name=name)
-            bank = Signal(range(2 * rows), name=f"{name}_bank")
-            m.d.comb += bank.eq(origin.bank + banks)
-            with m.If(bank >= rows):
-                m.d.comb += [result.bank.eq(bank - rows),
-                             result.address.eq(origin.address + words + layer.out_tile_words)]
-            with m.Else():
-                m.d.comb += [result.bank.eq(bank), result.address.eq(origin.address + words)]
-            return result
+        origin, moved = Signal(cursor), Signal(cursor)
+        banks, words = Signal(range(max(rows, 2))), Signal(range(depth + 1))
+        bank = Signal(range(2 * max(rows, 2)))
+        m.d.comb += [origin.eq(pixel), banks.eq(1), words.eq(0)]
+        with m.If(raster.image_end):
+            m.d.comb += [origin.eq(image), banks.eq(layer.out_image_banks),
+                         words.eq(layer.out_image_words)]
+        with m.Elif(raster.line_end):
+            m.d.comb += [origin.eq(line), banks.eq(layer.out_line_banks),
+                         words.eq(layer.out_line_words)]
+        wraps = bank >= rows
+        m.d.comb += [
+            bank.eq(origin.bank + banks),
+            moved.bank.eq(Mux(wraps, bank - rows, bank)),
+            moved.address.eq(origin.address + words + Mux(wraps, layer.out_tile_words, 0)),
+        ]
 
-        next_pixel = moved("next_pixel", pixel, 1, 0)
-        next_line = moved("next_line", line, layer.out_line_banks, layer.out_line_words)
-        next_image = moved("next_image", image, layer.out_image_banks, layer.out_image_words)
         with m.If(raster.start):
             for here in (pixel, line, image):
                 m.d.sync += [here.bank.eq(0), here.address.eq(layer.out_base)]
             m.d.sync += Cat(phase_x, phase_y, offset_x, offset_y).eq(0)
         with m.Elif(step):
-            with m.If(last_phase_x):
-                m.d.sync += [phase_x.eq(0), offset_x.eq(0), pixel.eq(next_pixel)]
+            with m.If(raster.line_end | last_phase_x):
+                m.d.sync += [phase_x.eq(0), offset_x.eq(0), pixel.eq(moved)]
             with m.Else():
                 m.d.sync += [phase_x.eq(phase_x + 1), offset_x.eq(offset_x + layer.out_phase_x)]
-            with m.If(raster.line_end):
-                m.d.sync += [phase_x.eq(0), offset_x.eq(0), pixel.eq(line)]
-                with m.If(last_phase_y):
-                    m.d.sync += [phase_y.eq(0), offset_y.eq(0),
-                                 line.eq(next_line), pixel.eq(next_line)]
-                with m.Else():
-                    m.d.sync += [phase_y.eq(phase_y + 1),
-                                 offset_y.eq(offset_y + layer.out_phase_y)]
             with m.If(raster.image_end):
-                m.d.sync += [phase_y.eq(0), offset_y.eq(0), image.eq(next_image),
-                             line.eq(next_image), pixel.eq(next_image)]
+                m.d.sync += [phase_y.eq(0), offset_y.eq(0), image.eq(moved), line.eq(moved)]
+            with m.Elif(raster.line_end):
+                with m.If(last_phase_y):
+                    m.d.sync += [phase_y.eq(0), offset_y.eq(0), line.eq(moved)]
+                with m.Else():
+                    m.d.sync += [phase_y.eq(phase_y + 1), pixel.eq(line),
+                                 offset_y.eq(offset_y + layer.out_phase_y)]
 
-        place = Signal(OutputPlace(rows))
-        at = raster.position
+        place = Signal(OutputPlace(self.config))
         m.d.comb += [
             place.bank.eq(pixel.bank),
             place.address.eq(pixel.address + offset_x + offset_y),
-            place.valid.eq(at.alive & (at.x < layer.out_width) & (at.y < layer.out_height)),
+            place.valid.eq(raster.alive),
         ]
         return place

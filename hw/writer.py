@@ -4,10 +4,11 @@ from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from .layout import LayerLayout
+from .layout import layer_layout
+from .tiles import TileSignature
 from .walk import WriteWalker
 
-__all__ = ["TileCounter", "WriteSignature", "Writer"]
+__all__ = ["WriteSignature", "Writer"]
 
 
 class WriteSignature(wiring.Signature):
@@ -30,50 +31,13 @@ class WriteSignature(wiring.Signature):
         })
 
 
-class TileCounter(wiring.Component):
-    """Counts the tiles of a layer as they leave.
-
-    Members
-    -------
-    layer : In(LayerLayout), start : In(1)
-        The layer, and its begin.
-    step : In(1)
-        A tile has left.
-    col : Out(16)
-        Column tile that leaves.
-    col_last, last : Out(1)
-        It is the last column tile; it is the last tile of the layer.
-    """
-
-    layer: In(LayerLayout)
-    start: In(1)
-    step: In(1)
-    col: Out(16)
-    col_last: Out(1)
-    last: Out(1)
-
-    def elaborate(self, platform):
-        m = Module()
-        pixel = Signal(16)
-        m.d.comb += [
-            self.col_last.eq(self.col + 1 == self.layer.col_tiles),
-            self.last.eq(self.col_last & (pixel + 1 == self.layer.pixel_tiles)),
-        ]
-        with m.If(self.start):
-            m.d.sync += [self.col.eq(0), pixel.eq(0)]
-        with m.Elif(self.step):
-            m.d.sync += self.col.eq(self.col + 1)
-            with m.If(self.col_last):
-                m.d.sync += [self.col.eq(0), pixel.eq(pixel + 1)]
-        return m
-
-
 class Writer(wiring.Component):
     """Writes one plane of one pixel per cycle: ``cols`` bits into a word of ``lanes``.
 
-    Planes are the outer loop, rows the inner one. The first column tile of a word clears the rest of
-    it, so lanes without a channel always hold 0. A tile takes ``code_bits * rows`` cycles; the first
-    write happens 2 cycles after ``ready``.
+    Planes are the outer loop, pixels the inner one. The first column tile of a word clears the rest of
+    it, so lanes without a channel always hold 0. A tile takes ``code_bits * rows`` cycles from
+    ``ready`` on. Its codes circulate in one ring per unit; in their last turn the codes of the next
+    tile may take their places, which is why tiles can follow each other without a second buffer.
 
     Parameters
     ----------
@@ -82,12 +46,16 @@ class Writer(wiring.Component):
 
     Members
     -------
-    layer : In(LayerLayout), start : In(1)
+    layer : In(layer_layout), start : In(1)
         The layer, and its begin.
-    ready : In(1), tile : In(code_bits).array(rows, cols)
-        Codes of a tile.
+    tile : In(TileSignature)
+        The tile that is written.
+    row_valid : In(1).array(units), row : In(cols * code_bits).array(units), ready : In(1)
+        Codes, see :class:`hw.collect.TileCollector`.
     write : Out(WriteSignature)
         Write port of the activation banks.
+    tile_done : Out(1)
+        Last plane of the last pixel of a tile.
     done : Out(1)
         The last word of the layer is being written.
     fault : Out(1)
@@ -97,55 +65,68 @@ class Writer(wiring.Component):
     def __init__(self, config):
         self.config = config
         super().__init__({
-            "layer": In(LayerLayout), "start": In(1),
-            "ready": In(1), "tile": In(config.code_bits).array(config.rows, config.cols),
-            "write": Out(WriteSignature(config)), "done": Out(1), "fault": Out(1),
+            "layer": In(layer_layout(config)), "start": In(1), "tile": In(TileSignature()),
+            "row_valid": In(1).array(config.units),
+            "row": In(config.cols * config.code_bits).array(config.units), "ready": In(1),
+            "write": Out(WriteSignature(config)),
+            "tile_done": Out(1), "done": Out(1), "fault": Out(1),
         })
 
     def elaborate(self, platform):
         m = Module()
-        config, layer, rows, cols = self.config, self.layer, self.config.rows, self.config.cols
-        m.submodules.walker = walker = WriteWalker(rows)
-        m.submodules.tiles = tiles = TileCounter()
-        codes = [Signal(cols * config.code_bits, name=f"codes_{r}") for r in range(rows)]
-        active = Signal()
-        row, plane = Signal(range(max(rows, 2))), Signal(range(max(config.code_bits, 2)))
-        plane_address, word, granule = Signal(16), Signal(16), Signal(range(max(config.granules, 2)))
-        row_last = row == rows - 1
-        tile_end = Signal()
+        config, layer = self.config, self.layer
+        m.submodules.walker = walker = WriteWalker(config)
+        running, active = Signal(), Signal()
+        row, row_last = Signal(range(max(config.drain_cycles, 2))), Signal()
+        unit, unit_last = Signal(range(max(config.units, 2)), init=config.units - 1), Signal()
+        plane, plane_last = Signal(range(max(config.code_bits, 2))), Signal()
+        plane_address = Signal.like(layer.out_tile_words, name="plane_address")
+        word = Signal.like(layer.out_plane_words, name="word")
+        granule = Signal(range(max(config.granules, 2)))
         m.d.comb += [
-            walker.layer.eq(layer), walker.start.eq(self.start), walker.rotate.eq(active),
-            walker.advance.eq(self.ready & Mux(tile_end, tiles.col_last, tiles.col == 0)),
-            tiles.layer.eq(layer), tiles.start.eq(self.start), tiles.step.eq(tile_end),
-            tile_end.eq(active & row_last & (plane + 1 == layer.code_bits)),
+            active.eq(self.ready | running),
+            row_last.eq(row == config.drain_cycles - 1), unit_last.eq(unit == 0),
+            plane_last.eq(plane + 1 == layer.code_bits),
+            self.tile_done.eq(active & row_last & unit_last & plane_last),
+            walker.layer.eq(layer), walker.start.eq(self.start),
+            walker.rotate.eq(active), walker.replace.eq(plane_last & self.tile.last_col),
         ]
-
         with m.If(active):
-            m.d.sync += row.eq(row + 1)
+            m.d.sync += [running.eq(1), row.eq(row + 1)]
             with m.If(row_last):
-                m.d.sync += [row.eq(0), plane.eq(plane + 1),
-                             plane_address.eq(plane_address + layer.out_plane_words)]
-        with m.If(tile_end):
-            m.d.sync += [active.eq(0), granule.eq(granule + 1)]
+                m.d.sync += [row.eq(0), unit.eq(unit - 1)]
+                with m.If(unit_last):
+                    m.d.sync += [unit.eq(config.units - 1), plane.eq(plane + 1),
+                                 plane_address.eq(plane_address + layer.out_plane_words)]
+        with m.If(self.tile_done):
+            m.d.sync += [running.eq(0), plane.eq(0), plane_address.eq(0), granule.eq(granule + 1)]
             with m.If(granule == config.granules - 1):
                 m.d.sync += [granule.eq(0), word.eq(word + 1)]
-            with m.If(tiles.col_last):
+            with m.If(self.tile.last_col):
                 m.d.sync += [granule.eq(0), word.eq(0)]
-        with m.If(self.ready):
-            m.d.sync += [codes[r].eq(Cat(*self.tile[r])) for r in range(rows)]
-            m.d.sync += [active.eq(1), row.eq(0), plane.eq(0), plane_address.eq(0)]
-        with m.Elif(active):
-            m.d.sync += [codes[r].eq(codes[(r + 1) % rows]) for r in range(rows)]
-        with m.If(self.start):
-            m.d.sync += [active.eq(0), granule.eq(0), word.eq(0)]
 
-        bits = self._bits(m, codes[0], plane, tiles)
+        codes = self._codes(m, active, unit)
+        bits = self._bits(m, codes, plane)
         self._write(m, active & walker.place.valid, walker.place,
                     walker.place.address + plane_address + word, bits, granule)
-        m.d.sync += self.done.eq(tile_end & tiles.last)
+        m.d.sync += self.done.eq(self.tile_done & self.tile.last)
         return m
 
-    def _bits(self, m, codes, plane, tiles):
+    def _codes(self, m, active, unit):
+        """Codes of the pixel in turn: the top unit's rows first, as they arrive first."""
+        config = self.config
+        width, last = config.cols * config.code_bits, config.drain_cycles - 1
+        front = Signal(width)
+        for u in range(config.units):
+            ring = [Signal(width, name=f"ring_{u}_{r}") for r in range(config.drain_cycles)]
+            with m.If(unit == u):
+                m.d.comb += front.eq(ring[0])
+            with m.If(self.row_valid[u] | (active & (unit == u))):
+                m.d.sync += ring[last].eq(Mux(self.row_valid[u], self.row[u], ring[0]))
+                m.d.sync += [ring[r].eq(ring[r + 1]) for r in range(last)]
+        return front
+
+    def _bits(self, m, codes, plane):
         """The bit of every column on the plane being written; absent columns give 0."""
         config, layer = self.config, self.layer
         table = Cat(layer.planes_low, layer.planes_high)
@@ -157,7 +138,7 @@ class Writer(wiring.Component):
         bits = Signal(config.cols)
         for c in range(config.cols):
             code = codes.word_select(c, config.code_bits)
-            present = ~tiles.col_last | (layer.last_cols > c)
+            present = ~self.tile.last_col | (layer.last_cols > c)
             m.d.comb += bits[c].eq(column.bit_select(code, 1) & present)
         return bits
 
@@ -165,7 +146,7 @@ class Writer(wiring.Component):
         config = self.config
         bank, first = Signal.like(place.bank), Signal()
         stored, active = Signal(config.cols), Signal()
-        granules, full_address = Signal(config.granules), Signal(20)
+        granules, full_address = Signal(config.granules), Signal(len(address))
         m.d.sync += [
             active.eq(valid), bank.eq(place.bank), full_address.eq(address), stored.eq(bits),
             first.eq(granule == 0),

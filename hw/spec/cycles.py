@@ -92,7 +92,7 @@ def _code_tile_cycles(config, code_bits):
     """Cycles from the gate until the last word of a tile of codes is written."""
     places = max(config.drain_cycles, SEARCH_CYCLES)
     search = 3 + (code_bits - 1) * places
-    return _accumulator_cycles(config) + search + 1 + code_bits * config.rows + 1
+    return _accumulator_cycles(config) + search + 1 + code_bits * config.rows
 
 
 def _tile(passes, drain_cycles, time, drained, output_free):

@@ -30,8 +30,8 @@ where ``slots`` = ceil(images * pitch_y * pitch_x / rows), ``words`` = ceil(chan
 
 from .record import Field, Record
 
-__all__ = ["DESCRIPTOR", "DESCRIPTOR_TAG", "MAX_KERNEL", "MAX_PLANES", "MAX_STRIDE", "MAX_MAP",
-           "PAIR", "TAP"]
+__all__ = ["DESCRIPTOR", "DESCRIPTOR_TAG", "MAX_BORDER", "MAX_KERNEL", "MAX_MAP", "MAX_PLANES",
+           "MAX_STRIDE", "PAIR", "TAP", "descriptor_limits", "first_violation"]
 
 MAX_KERNEL = 7
 """Largest kernel height and width."""
@@ -45,45 +45,45 @@ MAX_PLANES = 8
 MAX_MAP = 255
 """Largest height or width of a feature map, in pixels."""
 
+MAX_BORDER = 7
+"""Most lines or columns at one border for which a tap can lie outside; bounds the padding, too."""
+
 DESCRIPTOR_TAG = 0xD5
 """Value of the ``tag`` field: tells a descriptor from stray memory."""
 
 DESCRIPTOR = Record(
     "descriptor",
-    (Field("tag", 8, "constant 0xD5", low=DESCRIPTOR_TAG, high=DESCRIPTOR_TAG),
+    (Field("tag", 8, "constant 0xD5"),
      Field("raw", 1, "1: accumulators go to the host, 0: codes go to the activation banks"),
-     Field("code_bits", 3, "bits of an output code, which are its planes", low=1, high=4)),
-    (Field("pixel_tiles", 16, "tiles of rows virtual pixels", low=1),
-     Field("col_tiles", 16, "tiles of cols output channels", low=1)),
-    (Field("tile_words", 16, "input words of one pixel: planes * words", low=1),
-     Field("words", 16, "input words of one pixel and plane: ceil(channels / lanes)", low=1)),
+     Field("code_bits", 3, "bits of an output code, which are its planes")),
+    (Field("pixel_tiles", 16, "tiles of rows virtual pixels"),
+     Field("col_tiles", 16, "tiles of cols output channels")),
+    (Field("tile_words", 16, "input words of one pixel: planes * words"),
+     Field("words", 16, "input words of one pixel and plane: ceil(channels / lanes)")),
     (Field("activation_base", 16, "input map: address of slot 0 of phase 0"),
      Field("pad_base", 16, "input padding: address, in every bank, of tile_words words")),
     (Field("tap_base", 16, "first entry in the tap table"),
-     Field("taps_per_group", 8, "taps of one group", low=1, high=MAX_KERNEL * MAX_KERNEL),
-     Field("groups", 8, "groups of taps", low=1, high=MAX_KERNEL * MAX_KERNEL)),
+     Field("taps_per_group", 8, "taps of one group"),
+     Field("groups", 8, "groups of taps")),
     (Field("pair_base", 16, "first entry in the pair table"),
-     Field("pairs", 8, "plane pairs streamed per group", low=1, high=MAX_PLANES * MAX_PLANES),
-     Field("passes_per_group", 8, "passes per group: pairs marked drain", low=1,
-           high=MAX_PLANES * MAX_PLANES)),
+     Field("pairs", 8, "plane pairs streamed per group"),
+     Field("passes_per_group", 8, "passes per group: pairs marked drain")),
     (Field("weight_base", 16, "first weight word of column tile 0"),
-     Field("col_tile_words", 16, "weight words of one column tile: planes * taps * words", low=1)),
+     Field("col_tile_words", 16, "weight words of one column tile: planes * taps * words")),
     (Field("scale_base", 16, "first scale; one per column tile and pass, in that order"),
      Field("bias_base", 16, "first bias; one per column tile")),
     (Field("threshold_base", 16, "first threshold block, a multiple of 2 ** code_bits"),
-     Field("last_cols", 8, "valid columns of the last column tile; the others write 0", low=1)),
-    (Field("pitch_x", 8, "virtual width of the map", low=1),
-     Field("pitch_y", 8, "virtual height of the map", low=1),
-     Field("out_width", 8, "width of the output map", low=1),
-     Field("out_height", 8, "height of the output map", low=1)),
-    (Field("pixels", 24, "virtual pixels of the batch: images * pitch_y * pitch_x", low=1),),
+     Field("last_cols", 8, "valid columns of the last column tile; the others write 0")),
+    (Field("pitch_x", 8, "virtual width of the map"),
+     Field("pitch_y", 8, "virtual height of the map"),
+     Field("out_width", 8, "width of the output map"),
+     Field("out_height", 8, "height of the output map")),
+    (Field("pixels", 24, "virtual pixels of the batch: images * pitch_y * pitch_x"),),
     (Field("out_base", 16, "output map: address of slot 0 of phase 0"),
      Field("out_tile_words", 16, "output words of one pixel")),
     (Field("out_plane_words", 16, "output words of one pixel and plane"),
-     Field("out_stride_x", 4, "horizontal stride of the layer that reads the output", low=1,
-           high=MAX_STRIDE),
-     Field("out_stride_y", 4, "vertical stride of the layer that reads the output", low=1,
-           high=MAX_STRIDE)),
+     Field("out_stride_x", 4, "horizontal stride of the layer that reads the output"),
+     Field("out_stride_y", 4, "vertical stride of the layer that reads the output")),
     (Field("out_phase_x", 16, "address step from one horizontal phase to the next: "
                               "slots * out_tile_words"),
      Field("out_phase_y", 16, "address step from one vertical phase to the next: "
@@ -103,13 +103,14 @@ TAP = Record(
     (Field("offset", 16, "address of the tap relative to the tile: (phase * slots + "
                          "delta div rows) * tile_words, delta = dy * pitch_x + dx", signed=True),
      Field("rotation", 8, "bank of row 0: delta mod rows")),
-    (Field("y_low", 8, "first output line for which the tap lies inside the input"),
-     Field("y_high", 8, "first output line after those"),
-     Field("x_low", 8, "first output column for which the tap lies inside the input"),
-     Field("x_high", 8, "first output column after those")),
+    (Field("above", 3, "output lines at the top for which the tap lies outside the input"),
+     Field("below", 3, "output lines at the bottom for which it does"),
+     Field("left", 3, "output columns at the left for which it does"),
+     Field("right", 3, "output columns at the right for which it does")),
 )
 """One kernel tap (ky, kx), in the order of ky, then kx. With padding p and stride s the tap reads input
-line y * s + ky - p = (y + dy) * s + phase_y, and so on; outside the input it reads the padding word."""
+line y * s + ky - p = (y + dy) * s + phase_y, and so on; outside the input, and for virtual pixels, it reads the
+padding word. A tap lies outside in at most :data:`MAX_BORDER` lines at either end."""
 
 PAIR = Record(
     "pair",
@@ -120,3 +121,49 @@ PAIR = Record(
      Field("drain", 1, "the last step ends the pass")),
 )
 """One (activation plane, weight plane) pair, streamed once for every group."""
+
+
+def descriptor_limits(config):
+    """Smallest and largest legal value of every descriptor field on one machine.
+
+    The gateware refuses a descriptor outside these limits and needs no more bits for a field than its
+    largest value.
+
+    Returns
+    -------
+    dict
+        Field name -> ``(low, high)``.
+    """
+    words, weights = config.activation_depth, config.weight_depth
+    taps, pairs = MAX_KERNEL * MAX_KERNEL, MAX_PLANES * MAX_PLANES
+    return {
+        "tag": (DESCRIPTOR_TAG, DESCRIPTOR_TAG), "raw": (0, 1), "code_bits": (1, config.code_bits),
+        "pixel_tiles": (1, words), "col_tiles": (1, config.bias_depth),
+        "tile_words": (1, words), "words": (1, words),
+        "activation_base": (0, words - 1), "pad_base": (0, words - 1),
+        "tap_base": (0, config.tap_depth - 1), "taps_per_group": (1, taps), "groups": (1, taps),
+        "pair_base": (0, config.pair_depth - 1), "pairs": (1, pairs),
+        "passes_per_group": (1, pairs),
+        "weight_base": (0, weights - 1), "col_tile_words": (1, weights),
+        "scale_base": (0, config.scale_depth - 1), "bias_base": (0, config.bias_depth - 1),
+        "threshold_base": (0, config.threshold_depth - 1), "last_cols": (1, config.cols),
+        "pitch_x": (1, MAX_MAP), "pitch_y": (1, MAX_MAP),
+        "out_width": (1, MAX_MAP), "out_height": (1, MAX_MAP),
+        "pixels": (1, config.rows * words),
+        "out_base": (0, words - 1), "out_tile_words": (0, words), "out_plane_words": (0, words),
+        "out_stride_x": (1, MAX_STRIDE), "out_stride_y": (1, MAX_STRIDE),
+        "out_phase_x": (0, words), "out_phase_y": (0, words),
+        "out_line_banks": (0, config.rows - 1), "out_line_words": (0, words),
+        "out_image_banks": (0, config.rows - 1), "out_image_words": (0, words),
+        "planes_low": (0, 0xFFFFFFFF), "planes_high": (0, 0xFFFFFFFF),
+    }
+
+
+def first_violation(config, words):
+    """First descriptor word with a field outside its limits, as ``(word index, field)``, or None."""
+    values, limits = DESCRIPTOR.unpack(words), descriptor_limits(config)
+    for name in DESCRIPTOR.fields:
+        low, high = limits[name]
+        if not low <= values[name] <= high:
+            return DESCRIPTOR.place(name)[0], name
+    return None

@@ -22,17 +22,12 @@ class Field:
         What it means, with its unit; one phrase.
     signed : bool
         Whether it is in two's complement.
-    low, high : int or None
-        Smallest and largest value that makes sense, where narrower than the width allows. The
-        gateware refuses a descriptor outside these bounds.
     """
 
     name: str
     bits: int
     doc: str
     signed: bool = False
-    low: int | None = None
-    high: int | None = None
 
     @property
     def range(self):
@@ -107,13 +102,3 @@ class Record:
                 value -= 1 << field.bits
             values[name] = value
         return values
-
-    def first_violation(self, words):
-        """First word whose field leaves its ``low``..``high``, as ``(word, field)``, or None."""
-        values = self.unpack(words)
-        for name, (index, _shift) in self._places.items():
-            field = self.fields[name]
-            if ((field.low is not None and values[name] < field.low)
-                    or (field.high is not None and values[name] > field.high)):
-                return index, name
-        return None
