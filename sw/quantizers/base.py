@@ -1,0 +1,135 @@
+"""What every quantizer offers: a straight-through float output, and the same as BitPlanes."""
+
+import numpy as np
+import torch
+from torch import nn
+
+from ..bitplanes import BitPlanes
+
+__all__ = ["ActivationQuantizer", "WeightQuantizer", "as_kernel", "binary_planes", "check_bits",
+           "straight_through", "unsigned_codebook"]
+
+
+class _StraightThrough(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, quantized, slope):
+        ctx.save_for_backward(slope)
+        return quantized.to(x.dtype)
+
+    @staticmethod
+    def backward(ctx, *grads):
+        (slope,) = ctx.saved_tensors
+        return grads[0] * slope, None, None
+
+
+def straight_through(x, quantized, slope):
+    """A tensor of value ``quantized`` whose gradient to ``x`` is ``slope`` times the upstream
+    one."""
+    return _StraightThrough.apply(x, quantized.detach(), slope.detach().to(x.dtype))
+
+
+def check_bits(name, bits, low=1, high=8):
+    """Returns ``bits`` if it is an integer from ``low`` to ``high``, else raises ValueError."""
+    if not isinstance(bits, int) or isinstance(bits, bool) or not low <= bits <= high:
+        raise ValueError(f"{name} bits must be an integer from {low} to {high}, not {bits!r}")
+    return bits
+
+
+def binary_planes(bits):
+    """Planes of the codes 0 to ``2 ** bits - 1``: uint8 of shape ``(bits, 2 ** bits)``, plane 0 the
+    most significant bit."""
+    codes = np.arange(2 ** bits)
+    return np.stack([codes >> shift & 1 for shift in reversed(range(bits))]).astype(np.uint8)
+
+
+def unsigned_codebook(bits, step):
+    """Code book of the values ``code * step``: scales ``step * 2 ** (j - 1)``, offset their sum."""
+    scales = step * 2.0 ** np.arange(bits - 2, -2, -1)
+    return BitPlanes(binary_planes(bits), scales.reshape(-1, 1, 1), offset=scales.sum())
+
+
+def as_kernel(weight):
+    """A linear weight ``(outputs, inputs)`` as a 1 x 1 kernel; a convolution's weight as it is."""
+    return weight.reshape(*weight.shape, 1, 1) if weight.dim() == 2 else weight
+
+
+class WeightQuantizer(nn.Module):
+    """Base of weight quantizers: a subclass says how to split a weight, and its gradient.
+
+    Attributes
+    ----------
+    grouping : str
+        How scales map to kernel taps, one of :data:`sw.bitplanes.GROUPINGS`.
+    """
+
+    grouping = "layer"
+
+    def split(self, kernel):
+        """Planes and scales of a weight.
+
+        Parameters
+        ----------
+        kernel : float64 tensor, shape ``(outputs, inputs, height, width)``
+
+        Returns
+        -------
+        bits : bool tensor, shape ``(k, outputs, inputs, height, width)``
+        scales : float64 tensor, shape ``(k, 1 or outputs, groups)``
+        """
+        raise NotImplementedError
+
+    def slope(self, kernel, scales):
+        """Straight-through gradient factor, of the kernel's shape."""
+        raise NotImplementedError
+
+    def planes(self, weight) -> BitPlanes:
+        """The quantized weight as :class:`~sw.bitplanes.BitPlanes`; a linear weight as 1 x 1
+        kernel."""
+        bits, scales = self.split(as_kernel(weight.detach()).double())
+        return BitPlanes(bits.numpy(), scales.numpy(), grouping=self.grouping)
+
+    def forward(self, weight):
+        """The quantized weight, of the weight's shape and dtype."""
+        kernel = as_kernel(weight.detach()).double()
+        bits, scales = self.split(kernel)
+        planes = BitPlanes(bits.numpy(), scales.numpy(), grouping=self.grouping)
+        quantized = torch.from_numpy(planes.reconstruct()).reshape(weight.shape)
+        return straight_through(weight, quantized,
+                                self.slope(kernel, scales).reshape(weight.shape))
+
+
+class ActivationQuantizer(nn.Module):
+    """Base of activation quantizers: codes are ranks ``0 .. 2 ** bits - 1`` in rising order of
+    value.
+
+    Attributes
+    ----------
+    bits : int
+        Bits of a code.
+    pad_code : int
+        Code that stands outside a feature map: in training, in the snapped model, in the machine.
+    decay : float
+        Weight decay that a trainer should give this quantizer's own parameters.
+    """
+
+    graph_role = "quantizer"
+    decay = 0.0
+    pad_code = 0
+    bits: int
+
+    def codebook(self) -> BitPlanes:
+        """Planes ``(k, 2 ** k)`` and scales of every code, plane 0 the most significant bit. The
+        offset is the sum of the scales for unsigned codes, 0 for signed ones."""
+        raise NotImplementedError
+
+    def encode(self, x):
+        """Codes of a float tensor: int64, the same shape. Rises with x; ties as the paper says."""
+        raise NotImplementedError
+
+    def decode(self, codes, dtype=torch.float32):
+        """Values of codes."""
+        return torch.from_numpy(self.codebook().reconstruct()).to(dtype)[codes]
+
+    def pad_value(self):
+        """Value of the padding, a float."""
+        return float(self.codebook().reconstruct()[self.pad_code])

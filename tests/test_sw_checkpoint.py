@@ -1,0 +1,100 @@
+import pytest
+import torch
+
+from sw import checkpoint, nets
+
+INFO = {"net": "cnn", "scheme": "lsbq-w1a2", "data": "digits", "accuracy": {"float": 0.99}}
+
+
+@pytest.fixture
+def model():
+    model = nets.build("cnn", "lsbq-w1a2")
+    model(torch.rand(2, 1, 8, 8))
+    return model.eval()
+
+
+def test_a_checkpoint_comes_back_as_it_was(model, tmp_path):
+    path = tmp_path / "net.pt"
+    checkpoint.save(path, model, INFO)
+    loaded, info = checkpoint.load(path)
+    images = torch.rand(3, 1, 8, 8)
+    assert info == INFO and not loaded.training
+    assert torch.equal(loaded(images), model(images))
+    assert [each.name for each in tmp_path.iterdir()] == ["net.pt"]
+
+
+def test_a_float_network_too(tmp_path):
+    float_model = nets.build("cnn")
+    checkpoint.save(tmp_path / "net.pt", float_model, {**INFO, "scheme": None})
+    loaded, _ = checkpoint.load(tmp_path / "net.pt")
+    assert torch.equal(loaded.linear.weight, float_model.linear.weight)
+
+
+def error_of(path):
+    with pytest.raises(checkpoint.CheckpointError) as caught:
+        checkpoint.load(path)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_absent_file(tmp_path):
+    path = tmp_path / "none.pt"
+    assert error_of(path) == f"Checkpoint {str(path)!r} cannot be read: No such file or directory"
+
+
+@pytest.mark.parametrize("content", [b"", b"not a checkpoint", b"\x80\x04N."])
+def test_a_file_of_something_else(content, tmp_path):
+    path = tmp_path / "net.pt"
+    path.write_bytes(content)
+    assert "must be a file written by xnorloom train" in error_of(path)
+
+
+def test_a_truncated_file(model, tmp_path):
+    path = tmp_path / "net.pt"
+    checkpoint.save(path, model, INFO)
+    path.write_bytes(path.read_bytes()[:-1000])
+    assert "something else, or damaged" in error_of(path)
+
+
+def test_some_other_torch_file(tmp_path):
+    path = tmp_path / "net.pt"
+    torch.save({"weight": torch.zeros(3)}, path)
+    assert "not some other torch file" in error_of(path)
+
+
+def test_a_pickled_module_is_not_executed(model, tmp_path):
+    path = tmp_path / "net.pt"
+    torch.save(model, path)
+    assert "must be a file written by xnorloom train" in error_of(path)
+
+
+@pytest.mark.parametrize("change, fragment", [
+    ({"scheme": "lsbq-w9a9"}, "Scheme must be a registered name, not 'lsbq-w9a9'"),
+    ({"net": "transformer"}, "Net must be a registered name, not 'transformer'"),
+    ({"data": "words"}, "Data set must be a known name, not 'words'"),
+    ({"scheme": "pact-sawb-w2a2"}, "must hold the tensors of net 'cnn' in scheme 'pact-sawb-w2a2'"),
+])
+def test_names_that_do_not_fit(change, fragment, model, tmp_path):
+    path = tmp_path / "net.pt"
+    checkpoint.save(path, model, {**INFO, **change})
+    assert fragment in error_of(path)
+
+
+def test_another_version(model, tmp_path):
+    path = tmp_path / "net.pt"
+    checkpoint.save(path, model, INFO)
+    content = torch.load(path, weights_only=True)
+    torch.save({**content, "version": 99}, path)
+    assert error_of(path) == f"Checkpoint {str(path)!r} must be of version 1, not 99"
+
+
+def test_a_folder_that_is_not_there(model, tmp_path):
+    with pytest.raises(checkpoint.CheckpointError, match="cannot be written: No such file"):
+        checkpoint.save(tmp_path / "none" / "net.pt", model, INFO)
+
+
+def test_names_are_demanded(model, tmp_path):
+    with pytest.raises(checkpoint.CheckpointError, match="^Checkpoint info 'net' must be a name, "
+                                                         "not None$"):
+        checkpoint.save(tmp_path / "net.pt", model, {"scheme": None, "data": "digits"})
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,126 @@
+import pytest
+import torch
+from torch import nn
+
+from sw.graph import FrontendError
+from sw.layers import QuantConv2d, QuantLinear
+from sw.quantize import quantize_
+from sw.quantizers import SCHEMES, Scheme, UnknownNameError, get_scheme
+from sw.quantizers.lsbq import LsbqActivation, LsbqWeight
+from sw.quantizers.pact import PactActivation
+from sw.quantizers.pixels import PixelQuantizer
+from sw.quantizers.sawb import SawbWeight
+
+
+def small():
+    return nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(),
+                         nn.Dropout(0.1), nn.Conv2d(4, 5, 3, stride=2, padding=1), nn.Hardtanh(),
+                         nn.Flatten(), nn.Linear(80, 3))
+
+
+@pytest.mark.parametrize("scheme, weight, activation", [
+    ("lsbq-w1a2", LsbqWeight, LsbqActivation), ("pact-sawb-w2a2", SawbWeight, PactActivation)])
+def test_quantize_swaps_layers_and_activations_in_place(scheme, weight, activation):
+    model = small()
+    parameters = list(model.parameters())
+    assert quantize_(model, scheme, input_bits=5, input_step=1 / 16) is model
+    assert [type(model[index]) for index in (0, 2, 4, 5, 7)] == [
+        QuantConv2d, activation, QuantConv2d, activation, QuantLinear]
+    assert all(type(model[index].weight_quantizer) is weight for index in (0, 4, 7))
+    assert model[0].source is model[0].input_quantizer
+    assert (model[0].input_quantizer.bits, model[0].input_quantizer.step) == (5, 1 / 16)
+    assert model[4].source is model[2] and model[7].source is model[5]
+    assert {id(each) for each in parameters} <= {id(each) for each in model.parameters()}
+    model(torch.rand(2, 1, 8, 8)).sum().backward()
+    assert all(each.grad is not None for each in parameters)
+
+
+def test_filter_leaves_modules_as_they_are():
+    model = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 2))
+    quantize_(model, "lsbq-w1a2", filter_fn=lambda module, name: name != "0")
+    assert type(model[0]) is nn.Linear and type(model[2]) is QuantLinear
+
+
+def test_a_copy_is_linked_to_its_own_quantizer():
+    import copy
+    model = quantize_(small(), "pact-sawb-w2a2")
+    twin = copy.deepcopy(model)
+    assert twin[4].source is twin[2] is not model[2]
+
+
+def test_signed_padding_is_the_named_code():
+    layer = QuantConv2d(1, 1, 3, padding=1, bias=False, weight_quantizer=LsbqWeight(1))
+    source = LsbqActivation(2)
+    source(torch.randn(2, 1, 6, 6, generator=torch.Generator().manual_seed(0)))
+    layer.read_from(source.eval())
+    with torch.no_grad():
+        layer.weight.fill_(1.0)
+    value = source.codebook().reconstruct()[1]
+    assert source.pad_code == 1 and value < 0
+    corner = float(layer(torch.zeros(1, 1, 4, 4))[0, 0, 0, 0].detach())
+    assert corner == pytest.approx(5 * value, rel=1e-6)
+
+
+def test_unsigned_padding_is_zero():
+    layer = QuantConv2d(1, 1, 3, padding=1, bias=False, weight_quantizer=SawbWeight(2),
+                        input_quantizer=PixelQuantizer(8, 1 / 255))
+    assert not layer(torch.zeros(1, 1, 4, 4)).any()
+
+
+def test_first_layer_sees_rounded_pixels():
+    layer = QuantLinear(1, 1, bias=False, weight_quantizer=LsbqWeight(1),
+                        input_quantizer=PixelQuantizer(2, 1 / 3))
+    with torch.no_grad():
+        layer.weight.fill_(2.0)
+    assert layer(torch.tensor([[0.4]])).item() == pytest.approx(2 / 3)
+
+
+def test_layer_without_a_source_says_so():
+    layer = QuantConv2d(1, 1, 3, padding=1, weight_quantizer=LsbqWeight(1))
+    with pytest.raises(ValueError, match="^QuantConv2d must have an input quantizer or be linked "
+                                         "to one by quantize_, not stand alone$"):
+        layer(torch.zeros(1, 1, 4, 4))
+
+
+@pytest.mark.parametrize("options, message", [
+    ({"groups": 2}, "Conv2d groups must be 1, not 2"),
+    ({"dilation": 2}, "Conv2d dilation must be 1, not (2, 2)"),
+    ({"padding": "same"}, "Conv2d padding must be numbers in mode 'zeros', not 'same'"),
+    ({"padding_mode": "reflect"},
+     "Conv2d padding must be numbers in mode 'zeros', not 'reflect'"),
+])
+def test_options_the_machine_lacks(options, message):
+    model = nn.Sequential(nn.Conv2d(2, 2, 3, **options))
+    with pytest.raises(ValueError) as caught:
+        quantize_(model, "lsbq-w1a2")
+    assert str(caught.value) == f"Layer '0' cannot be quantized: {message}"
+    assert type(model[0]) is nn.Conv2d
+
+
+@pytest.mark.parametrize("model, fragment", [
+    (nn.Sequential(nn.Conv2d(1, 2, 1), nn.Conv2d(2, 2, 1)), "'1' (Conv2d) must read the input or"),
+    (nn.Sequential(nn.Conv2d(1, 2, 1), nn.GELU(), nn.Conv2d(2, 2, 1)), "reads '1' (GELU)"),
+    (nn.Conv2d(1, 2, 1), "wrap Conv2d in torch.nn.Sequential"),
+])
+def test_unquantized_inputs_are_named(model, fragment):
+    with pytest.raises(FrontendError) as caught:
+        quantize_(model, "lsbq-w1a2")
+    assert fragment in str(caught.value)
+    assert not any(isinstance(each, QuantConv2d) for each in model.modules())
+
+
+def test_a_module_used_twice_is_named():
+    shared = nn.ReLU()
+    model = nn.Sequential(nn.Linear(3, 3), shared, nn.Linear(3, 3), shared, nn.Linear(3, 2))
+    with pytest.raises(FrontendError, match="is used twice; each use needs a module of its own"):
+        quantize_(model, "lsbq-w1a2")
+
+
+def test_schemes_are_found_by_name():
+    assert set(SCHEMES) >= {"lsbq-w1a2", "pact-sawb-w2a2"}
+    own = Scheme("own", weight="sawb", activation="lsbq", weight_options={"bits": 4})
+    assert get_scheme(own) is own and own.build_weight().bits == 4
+    with pytest.raises(UnknownNameError) as caught:
+        get_scheme("lsbq-w1a3")
+    assert str(caught.value) == ("Scheme must be a registered name, not 'lsbq-w1a3', did you mean "
+                                 "'lsbq-w1a2'?")

@@ -1,0 +1,72 @@
+import numpy as np
+import pytest
+import torch
+
+from sw.quantizers.pact import PactActivation
+from sw.quantizers.pixels import PixelQuantizer
+
+
+@pytest.mark.parametrize("bits", [1, 2, 3, 4])
+@pytest.mark.parametrize("alpha", [0.7, 1.0, 6.0])
+def test_output_is_that_of_the_formula(bits, alpha):
+    quantizer = PactActivation(bits, alpha)
+    x = torch.linspace(-1, 9, 1001)
+    top = 2 ** bits - 1
+    alpha = float(quantizer.alpha.detach())
+    wanted = np.rint(np.clip(x.double().numpy(), 0, alpha) * top / alpha) * alpha / top
+    # A value within rounding of a tie may fall on either side.
+    tie = np.abs(np.clip(x.double().numpy(), 0, alpha) * top / alpha % 1 - 0.5) < 1e-5
+    np.testing.assert_allclose(quantizer(x).detach().numpy()[~tie], wanted[~tie], rtol=1e-6)
+
+
+def test_half_goes_to_the_even_code():
+    quantizer = PactActivation(2, 6.0)
+    assert quantizer.encode(torch.tensor([1.0, 3.0, 5.0])).tolist() == [0, 2, 2]
+
+
+def test_gradients_split_at_alpha():
+    quantizer = PactActivation(2, 6.0)
+    x = torch.tensor([-1.0, 0.0, 3.0, 6.0, 8.0], requires_grad=True)
+    quantizer(x).backward(torch.tensor([1.0, 2.0, 4.0, 8.0, 16.0]))
+    assert x.grad.tolist() == [0.0, 2.0, 4.0, 0.0, 0.0]
+    assert float(quantizer.alpha.grad) == 24.0
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4])
+def test_codebook_is_what_forward_puts_out(bits):
+    quantizer = PactActivation(bits, 3.3)
+    book = quantizer.codebook()
+    levels = book.reconstruct()
+    assert levels[0] == 0 and (np.diff(levels) > 0).all()
+    assert levels[-1] == pytest.approx(float(quantizer.alpha.detach()), rel=1e-12)
+    assert book.offset == pytest.approx(book.scales.sum(), rel=1e-15)
+    assert quantizer.pad_code == 0 and quantizer.pad_value() == 0.0
+    x = torch.linspace(-1, 5, 601)
+    assert torch.equal(quantizer(x), torch.from_numpy(levels).float()[quantizer.encode(x)])
+
+
+def test_alpha_past_zero_leaves_the_code_defined():
+    quantizer = PactActivation(2, 1.0)
+    with torch.no_grad():
+        quantizer.alpha.fill_(-3.0)
+    assert quantizer.encode(torch.tensor([-1.0, 0.0, 1.0])).tolist() == [0, 0, 3]
+
+
+def test_pixels_are_rounded_half_to_even_and_clipped():
+    quantizer = PixelQuantizer(5, 1 / 16)
+    x = torch.tensor([-1.0, 0.0, 1 / 32, 3 / 32, 1.0, 7.0])
+    assert quantizer.encode(x).tolist() == [0, 0, 0, 2, 16, 31]
+    assert quantizer(x).tolist() == [0.0, 0.0, 0.0, 0.125, 1.0, 31 / 16]
+    np.testing.assert_array_equal(quantizer.codebook().reconstruct(), np.arange(32) / 16)
+
+
+@pytest.mark.parametrize("make, message", [
+    (lambda: PactActivation(0), "PactActivation bits must be an integer from 1 to 8, not 0"),
+    (lambda: PactActivation(2, -1.0), "PactActivation alpha must be positive and finite, not -1.0"),
+    (lambda: PixelQuantizer(9), "PixelQuantizer bits must be an integer from 1 to 8, not 9"),
+    (lambda: PixelQuantizer(8, 0), "PixelQuantizer step must be positive and finite, not 0"),
+])
+def test_options_out_of_range(make, message):
+    with pytest.raises(ValueError) as caught:
+        make()
+    assert str(caught.value) == message

@@ -1,0 +1,62 @@
+"""Compiler, reference machine and driver together equal the formula of :mod:`sw.ir`."""
+
+import numpy as np
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from hw.spec.config import PRESETS
+from hw.spec.memory import Memory
+from sw.driver import Driver
+from sw.layout import MapLayout
+from sw.reference import ReferenceMachine
+from sw.transport import Transport
+from tests.model import evaluate
+from tests.strategies import cases, random_codes
+
+SLOW = settings(max_examples=80, deadline=None, derandomize=True,
+                suppress_health_check=list(HealthCheck))
+
+
+@SLOW
+@given(cases(), st.integers(1, 5), st.integers(0, 1000))
+def test_every_map_equals_the_formula(case, count, seed):
+    network, config, image = case
+    codes = random_codes(network, count, seed)
+    expected = evaluate(network, codes)
+    machine = ReferenceMachine(config)
+    rng = np.random.default_rng(seed)
+    # What a memory holds before does not matter.
+    machine.memories[Memory.ACTIVATIONS][...] = rng.integers(
+        0, 1 << 32, machine.memories[Memory.ACTIVATIONS].shape, dtype=np.uint32
+    ) & machine._masks[Memory.ACTIVATIONS]
+    driver = Driver(machine, image)
+    driver.load()
+    observed = driver.run(codes, observe=True)
+    assert list(observed.maps) == [layer.name for layer in network.layers]
+    for name, values in observed.maps.items():
+        np.testing.assert_array_equal(values, expected[name], err_msg=name)
+    whole = driver.run(codes)
+    np.testing.assert_array_equal(whole.outputs, observed.outputs)
+    assert len(whole.batches) == -(-count // image.batch)
+
+
+@SLOW
+@given(cases(most=2), st.integers(0, 1000))
+def test_writes_stay_inside_their_map(case, seed):
+    network, config, image = case
+    machine = ReferenceMachine(config)
+    driver = Driver(machine, image)
+    driver.load()
+    before = machine.memories[Memory.ACTIVATIONS].copy()
+    driver.run(random_codes(network, 1, seed))
+    changed = (machine.memories[Memory.ACTIVATIONS] != before).any(axis=(0, 2))
+    for described in (image.metadata["input"], *(layer["output"] for layer in image.layers)):
+        if described is not None:
+            size = MapLayout(**described["layout"]).bank_words
+            changed[described["base"]:described["base"] + size] = False
+    assert not changed.any()
+
+
+def test_machine_is_a_transport():
+    with ReferenceMachine(PRESETS["tiny"]) as machine:
+        assert isinstance(machine, Transport)

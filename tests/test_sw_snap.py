@@ -1,0 +1,205 @@
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from sw.bitplanes import BitPlanes, group_index
+from sw.quantize import quantize_
+from sw.quantizers.base import binary_planes, unsigned_codebook
+from sw.quantizers.pact import PactActivation
+from sw.snap import Affine, SnapError, SnappedLayer, SnappedModel, snap
+from sw.staircase import StaircaseError, search
+
+
+def random_weights(rng, planes, grouping="layer", shape=(3, 5, 3, 2), channels=None):
+    groups = {"layer": 1, "row": shape[2], "pixel": shape[2] * shape[3]}[grouping]
+    scales = rng.uniform(0.05, 1, size=(planes, channels or shape[0], groups))
+    return BitPlanes(rng.integers(0, 2, size=(planes, *shape)), scales, grouping=grouping)
+
+
+def signed_codebook(rng, bits):
+    scales = np.sort(rng.uniform(0.1, 1, size=bits))[::-1] * 4.0 ** -np.arange(bits)
+    return BitPlanes(binary_planes(bits), scales.reshape(-1, 1, 1))
+
+
+def exact_value(layer, codes):
+    """Value of a layer from its codes in unsnapped arithmetic, by the definition of BitPlanes."""
+    levels = torch.from_numpy(layer.codebook.reconstruct())
+    (vertical, horizontal), weights = layer.padding, torch.from_numpy(layer.weights.reconstruct())
+    padded = nn.functional.pad(codes, (horizontal, horizontal, vertical, vertical),
+                               value=layer.pad_code)
+    return nn.functional.conv2d(levels[padded], weights, stride=layer.stride)
+
+
+@pytest.mark.parametrize("grouping", ["layer", "row", "pixel"])
+@pytest.mark.parametrize("signed", [True, False])
+@pytest.mark.parametrize("weight_planes, bits", [(1, 1), (1, 2), (2, 2), (3, 1), (2, 5)])
+def test_snapped_values_are_close_to_the_unsnapped_ones(grouping, signed, weight_planes, bits):
+    rng = np.random.default_rng([weight_planes, bits, signed])
+    book = signed_codebook(rng, bits) if signed else unsigned_codebook(bits, 0.3)
+    weights = random_weights(rng, weight_planes, grouping)
+    bias = rng.normal(size=3)
+    layer = SnappedLayer("a", weights, book, pad_code=2 ** (bits - 1) - 1 if signed else 0,
+                         bias=bias, stride=(2, 1), padding=(1, 2))
+    codes = torch.from_numpy(rng.integers(0, 2 ** bits, size=(4, 5, 7, 6)))
+    wanted = exact_value(layer, codes) + torch.from_numpy(bias)[:, None, None]
+    largest = float(wanted.abs().max())
+    np.testing.assert_allclose(layer(codes), wanted, atol=2e-3 * largest)
+    assert np.abs(layer.scales).max() <= 2 ** 15 - 1
+    assert np.abs(layer.scales).max() > 2 ** 13
+
+
+def test_unsigned_code_zero_contributes_exactly_nothing():
+    rng = np.random.default_rng(0)
+    layer = SnappedLayer("a", random_weights(rng, 2, "pixel"), unsigned_codebook(3, 0.3),
+                         padding=(2, 1), bias=np.array([0.0, 0.5, -0.25]))
+    values = layer(torch.zeros(1, 5, 4, 4, dtype=torch.int64))
+    np.testing.assert_array_equal(
+        values, np.broadcast_to(np.array([0, 0.5, -0.25])[:, None, None], values.shape))
+
+
+@pytest.mark.parametrize("signed", [True, False])
+def test_accumulators_follow_the_machine_formula(signed):
+    rng = np.random.default_rng(4)
+    book = signed_codebook(rng, 2) if signed else unsigned_codebook(2, 0.7)
+    weights = random_weights(rng, 2, "row", shape=(3, 4, 2, 3))
+    layer = SnappedLayer("a", weights, book, bias=rng.normal(size=3))
+    codes = rng.integers(0, 4, size=(6, 4, 2, 3))
+    differ = book.planes[:, codes][:, None, :, None] != weights.planes[None, :, None]
+    taps = group_index("row", (2, 3))
+    counts = np.stack([differ[..., taps == group].sum(axis=(-2, -1)) for group in range(2)])
+    counts = counts.transpose(3, 4, 0, 1, 2)
+    accumulators = layer.biases + np.einsum("nmgij,mgij->nm", counts, layer.scales)
+    values = layer(torch.from_numpy(codes))[:, :, 0, 0].numpy()
+    np.testing.assert_array_equal(values * 2.0 ** layer.frac_bits, accumulators)
+    assert (accumulators >= layer.low).all() and (accumulators <= layer.high).all()
+
+
+def test_powers_of_two_stay_exact():
+    rng = np.random.default_rng(5)
+    scales = np.array([4.0, 2.0, 1.0]).reshape(-1, 1, 1) * 0.0137
+    weights = BitPlanes(rng.integers(0, 2, size=(3, 2, 3, 3, 3)), scales)
+    found = SnappedLayer("a", weights, unsigned_codebook(5, 1 / 16)).scales[:, 0]
+    np.testing.assert_array_equal(found[:, :-1], 2 * found[:, 1:])
+    np.testing.assert_array_equal(found[:, :, :-1], 2 * found[:, :, 1:])
+    assert (found[:, -1, -1] < 0).all()
+
+
+def test_equal_scales_stay_equal():
+    weights = BitPlanes(np.ones((2, 3, 4, 1, 1)), np.full((2, 3, 1), 0.123))
+    found = SnappedLayer("a", weights, signed_codebook(np.random.default_rng(0), 2)).scales
+    np.testing.assert_array_equal(found[..., 0], found[..., 1])
+
+
+def test_zero_weights_are_zero():
+    weights = BitPlanes(np.ones((1, 2, 3, 1, 1)), np.zeros((1, 2, 1)))
+    layer = SnappedLayer("a", weights, unsigned_codebook(2, 1.0), bias=np.array([0.0, 3.0]))
+    assert layer(torch.full((1, 3, 1, 1), 3))[0, :, 0, 0].tolist() == [0.0, 3.0]
+
+
+def test_narrow_accumulators_cost_grid_bits_until_nothing_is_left():
+    rng = np.random.default_rng(6)
+    weights, book = random_weights(rng, 1, shape=(4, 16, 3, 3)), unsigned_codebook(2, 1.0)
+    wide, narrow = (SnappedLayer("a", weights, book, acc_bits=bits) for bits in (32, 16))
+    assert narrow.frac_bits < wide.frac_bits
+    assert max(-narrow.low.min(), narrow.high.max()) < 2 ** 15
+    with pytest.raises(SnapError, match="^Layer 'a' must keep its scales above 0 with accumulators "
+                                        "of 8 bits: [1-9][0-9]* bits are missing$"):
+        SnappedLayer("a", weights, book, acc_bits=8)
+
+
+def test_weights_with_an_offset_are_refused():
+    weights = BitPlanes(np.ones((1, 2, 3, 1, 1)), np.ones((1, 2, 1)), offset=0.5)
+    with pytest.raises(SnapError, match="^Layer 'a' weights must have offset 0, not 0.5$"):
+        SnappedLayer("a", weights, unsigned_codebook(2, 1.0))
+
+
+def test_affine_is_a_batch_norm():
+    norm = nn.BatchNorm2d(4)
+    with torch.no_grad():
+        for each in (norm.weight, norm.bias, norm.running_mean):
+            each.normal_(generator=torch.Generator().manual_seed(0))
+        norm.running_var.uniform_(0.1, 2, generator=torch.Generator().manual_seed(1))
+    x = torch.randn(2, 4, 3, 3, generator=torch.Generator().manual_seed(2)).double()
+    affine = Affine.from_batch_norm(norm)
+    np.testing.assert_allclose(affine(x), norm.eval().double()(x).detach(), rtol=1e-12)
+    assert torch.equal(affine(x)[:, :, 1, 2], affine(x[:, :, 1, 2]))
+
+
+def trained_like(scheme):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(1, 6, 3, padding=1, bias=False), nn.BatchNorm2d(6), nn.ReLU(),
+                          nn.Conv2d(6, 5, 3, stride=2, padding=1), nn.BatchNorm2d(5), nn.ReLU(),
+                          nn.Flatten(), nn.Linear(80, 4))
+    quantize_(model, scheme, input_bits=5, input_step=1 / 16)
+    images = torch.randint(0, 17, (64, 1, 8, 8)) / 16
+    for each in model.modules():
+        if isinstance(each, PactActivation):
+            with torch.no_grad():
+                each.alpha.fill_(1.5)
+    for _ in range(30):
+        model(images)
+    return model.eval(), images
+
+
+@pytest.mark.parametrize("scheme", ["lsbq-w1a2", "pact-sawb-w2a2"])
+def test_snapping_changes_little_and_leaves_the_model_alone(scheme):
+    model, images = trained_like(scheme)
+    before = model(images).detach()
+    snapped = snap(model)
+    logits = snapped(images)
+    assert logits.dtype == torch.float64 and model[0].weight.dtype == torch.float32
+    assert torch.equal(model(images), before)
+    close = (logits - before).abs().amax(dim=1) < 1e-2 * float(before.abs().max())
+    assert close.float().mean() > 0.9
+    assert snap(snapped) is snapped and not snapped.train().training
+
+
+@pytest.mark.parametrize("scheme", ["lsbq-w1a2", "pact-sawb-w2a2"])
+def test_trace_holds_every_layer_as_integers(scheme):
+    model, images = trained_like(scheme)
+    snapped = snap(model)
+    trace = snapped.trace(images.numpy())
+    assert {name: each.shape for name, each in trace.items()} == {
+        "0": (64, 6, 8, 8), "3": (64, 5, 4, 4), "7": (64, 4, 1, 1)}
+    assert all(each.dtype == np.int64 for each in trace.values())
+    assert set(np.unique(trace["0"])) <= {0, 1, 2, 3} and len(np.unique(trace["3"])) > 1
+    frac_bits = snapped.stages[-1].layer.frac_bits
+    np.testing.assert_array_equal(trace["7"][:, :, 0, 0] * 2.0 ** -frac_bits, snapped(images))
+    assert not any(module._forward_hooks for module in snapped.modules())
+
+
+def test_codes_are_those_of_the_quantized_model():
+    model, images = trained_like("pact-sawb-w2a2")
+    codes = snap(model).trace(images)["0"]
+    wanted = model[2].encode(model[1](model[0](images)))
+    assert (codes == wanted.numpy()).mean() > 0.999
+
+
+def test_a_model_never_quantized_is_refused():
+    with pytest.raises(ValueError, match="^Node '0' \\(Linear\\) is not something the machine can"):
+        SnappedModel(nn.Sequential(nn.Linear(2, 2)))
+
+
+def test_search_finds_every_step():
+    steps = np.array([[-5, 0, 7], [3, 3, 100], [-200, -90, 4]])
+
+    def codes(accumulators):
+        return (steps.T[:, None] <= accumulators).sum(axis=0)
+
+    low, high = np.array([-100, -100, -80]), np.array([90, 90, 90])
+    found = search(codes, low, high, 4)
+    np.testing.assert_array_equal(found, [[-5, 0, 7], [3, 3, 91], [-80, -80, 4]])
+
+
+def test_search_copes_with_the_widest_range():
+    limit = np.array([2 ** 31 - 2])
+    found = search(lambda accumulators: (accumulators >= 12345) * 1, -limit, limit, 2)
+    assert found.tolist() == [[12345]]
+
+
+def test_a_falling_function_is_refused():
+    with pytest.raises(StaircaseError, match="^Codes must rise with the accumulator, but channel "
+                                             "1 does not at -9$"):
+        search(lambda accumulators: (accumulators * np.array([1, -1]) > 2) * 1,
+               np.array([-9, -9]), np.array([9, 9]), 2)
