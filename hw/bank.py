@@ -10,9 +10,9 @@ __all__ = ["Bank"]
 class Bank(wiring.Component):
     """A simple dual-port memory that lands in block RAM.
 
-    A read takes one cycle and holds its data while ``read`` is low. The machine never reads the entry
-    it is writing, and says so to the synthesis tool, which would otherwise build a bypass around every
-    block RAM. Contents survive reset.
+    A read takes one cycle and holds its data while ``read`` is low. The machine never reads the
+    entry it is writing, and says so to the synthesis tool, which would otherwise build a bypass
+    around every block RAM. Contents survive reset.
 
     Parameters
     ----------

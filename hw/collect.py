@@ -10,8 +10,8 @@ __all__ = ["TileCollector"]
 class TileCollector(wiring.Component):
     """Brings the skewed code streams of all columns side by side.
 
-    Column c delivers c cycles after column 0, unit 0 after all other units; within a unit the bottom
-    row comes first.
+    Column c delivers c cycles after column 0, unit 0 after all other units; within a unit the
+    bottom row comes first.
 
     Parameters
     ----------

@@ -12,8 +12,9 @@ __all__ = ["PassSequencer", "PassToken"]
 class PassToken(data.StructLayout):
     """The pass whose counts arrive; handed from column to column, one cycle apart.
 
-    ``scale``, ``bias``: entries of those banks. ``block``: first entry of the threshold block. ``first``:
-    first pass of its tile, begin with the bias. ``final``: last pass, hand the accumulators on.
+    ``scale``, ``bias``: entries of those banks. ``block``: first entry of the threshold block.
+    ``first``: first pass of its tile, begin with the bias. ``final``: last pass, hand the
+    accumulators on.
     """
 
     def __init__(self, config):
@@ -25,8 +26,8 @@ class PassToken(data.StructLayout):
 class PassSequencer(wiring.Component):
     """Counts passes and column tiles at the drain, as the loop nest counts them at the feed.
 
-    Nothing but ``start`` strobes comes from the array: the order of passes is fixed, so the drain side
-    needs no token of its own through the pipeline.
+    Nothing but ``start`` strobes comes from the array: the order of passes is fixed, so the drain
+    side needs no token of its own through the pipeline.
 
     Parameters
     ----------
@@ -50,7 +51,8 @@ class PassSequencer(wiring.Component):
     def __init__(self, config):
         self.config = config
         super().__init__({
-            "layer": In(layer_layout(config)), "start": In(1), "drained": In(1), "token": Out(PassToken(config)),
+            "layer": In(layer_layout(config)), "start": In(1), "drained": In(1),
+            "token": Out(PassToken(config)),
             "fault_scales": Out(1), "fault_biases": Out(1), "fault_thresholds": Out(1),
         })
 

@@ -10,7 +10,7 @@ from .collect import TileCollector
 from .column import PassSequencer, PassToken
 from .element import Flags
 from .feed import Feed
-from .layout import PairLayout, TapLayout, assign_word, layer_layout
+from .layout import assign_word, layer_layout
 from .raw import RawEmitter
 from .receive import StoreSignature
 from .rotator import Rotator
@@ -123,22 +123,19 @@ class Datapath(wiring.Component):
 
     def _tables(self, m, feed):
         config = self.config
-        for memory, layout, depth, address, entry in (
-                (Memory.TAPS, TapLayout, config.tap_depth, feed.tap_address, feed.tap),
-                (Memory.PAIRS, PairLayout, config.pair_depth, feed.pair_address, feed.pair)):
-            bank = Bank(64 if memory == Memory.TAPS else 32, depth)
+        for memory, record, depth, address, entry in (
+                (Memory.TAPS, TAP, config.tap_depth, feed.tap_address, feed.tap),
+                (Memory.PAIRS, PAIR, config.pair_depth, feed.pair_address, feed.pair)):
+            bank = Bank(32 * len(record), depth)
             m.submodules[memory.name.lower()] = bank
             m.d.comb += [
                 bank.write.eq(self._stored(memory)),
                 bank.write_address.eq(self.store.address), bank.write_data.eq(self.store.entry),
                 bank.read.eq(feed.lookup), bank.read_address.eq(address),
             ]
-            self._unpack(m, memory, bank.read_data, entry)
-
-    def _unpack(self, m, memory, word, entry):
-        record = TAP if memory == Memory.TAPS else PAIR
-        for index in range(len(record)):
-            m.d.comb += assign_word(record, entry, index, word.word_select(index, 32))
+            for index in range(len(record)):
+                m.d.comb += assign_word(record, entry, index,
+                                        bank.read_data.word_select(index, 32))
 
     def _activations(self, m, feed, array, writer):
         """Banks, output registers and rotator; the loader shares the writer's port."""

@@ -31,8 +31,8 @@ class ProcessingElement(wiring.Component):
     """Exclusive-or, popcount, clear-or-accumulate, and a result register beside the count.
 
     Operands are handed to the neighbours after one cycle. The count of a pass reaches ``result``
-    :func:`element_latency` cycles after its last operands, while the next pass already runs: there is
-    no bubble between passes. ``result`` is also a stage of the column's drain chain.
+    :func:`element_latency` cycles after its last operands, while the next pass already runs: there
+    is no bubble between passes. ``result`` is also a stage of the column's drain chain.
 
     Parameters
     ----------

@@ -1,6 +1,7 @@
-"""The feed: steps become addresses, stall where a drain or the output is late, and read the banks."""
+"""The feed: steps become addresses, stall where a drain or the output is late, and read the
+banks."""
 
-from amaranth.hdl import Module, Mux, Signal, signed
+from amaranth.hdl import Module, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -25,8 +26,8 @@ class StepGate(wiring.Component):
     """Holds a step back while the columns still drain or the output still works.
 
     The pipeline behind the gate never waits, so distances between issued steps are distances at the
-    units. A step that ends a pass keeps ``drain_cycles`` from the one before; a step that ends a tile
-    keeps ``layer.code_bits * requantize_cycles`` from the one before, or in a raw layer waits
+    units. A step that ends a pass keeps ``drain_cycles`` from the one before; a step that ends a
+    tile keeps ``layer.code_bits * requantize_cycles`` from the one before, or in a raw layer waits
     until the tile before has left.
 
     Members
@@ -92,8 +93,8 @@ class StepGate(wiring.Component):
 class Feed(wiring.Component):
     """From a layer's loops to bank addresses and element flags.
 
-    The first step of a layer issues ``first_issue_cycles`` after ``start``; its activation addresses
-    follow 3 cycles later, its weight address 4 cycles later, one step per cycle.
+    The first step of a layer issues ``first_issue_cycles`` after ``start``; its activation
+    addresses follow 3 cycles later, its weight address 4 cycles later, one step per cycle.
 
     Parameters
     ----------
@@ -198,7 +199,8 @@ class Feed(wiring.Component):
         """The rigid pipeline: sums, then borders, then one address per bank."""
         config, layer, step = self.config, self.layer, waiting.step
         rows, depth = config.rows, config.activation_depth
-        # Legal sums stay within a depth of the memory on either side; a step beyond is a fault anyway.
+        # Legal sums stay within a depth of the memory on either side; a step beyond is a fault
+        # anyway.
         place = signed(depth.bit_length() + 2)
         valid, flags, tap = Signal(), Signal(Flags), Signal(TapLayout)
         base, wrapped, far = Signal(place), Signal(place), Signal()

@@ -9,8 +9,8 @@ __all__ = ["PairLayout", "TapLayout", "assign_word", "layer_layout"]
 
 
 def layer_layout(config):
-    """One layer as the sequencer hands it to feed, drain and writer: every field as wide as its largest
-    legal value on this machine."""
+    """One layer as the sequencer hands it to feed, drain and writer: every field as wide as its
+    largest legal value on this machine."""
     return data.StructLayout({
         name: unsigned(max(1, high.bit_length()))
         for name, (_low, high) in descriptor_limits(config).items()})
@@ -30,7 +30,8 @@ PairLayout = _record_layout(PAIR)
 
 
 def assign_word(record, view, index, word):
-    """Assignments that fill the fields of word ``index`` of ``record`` in ``view`` from ``word``."""
+    """Assignments that fill the fields of word ``index`` of ``record`` in ``view`` from
+    ``word``."""
     statements = []
     for field in record.words[index]:
         _, shift = record.place(field.name)

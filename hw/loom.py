@@ -98,7 +98,8 @@ class Loom(wiring.Component):
         m.d.comb += self.busy.eq(~fault.halt & (receiver.open | sequencer.active | answering))
         # What ended a run is kept for the host, though the sequencer itself is stopped by a fault.
         with m.If(sequencer.active & ~stop):
-            m.d.sync += [registers.cycles.eq(sequencer.cycles), registers.layers.eq(sequencer.layers)]
+            m.d.sync += [registers.cycles.eq(sequencer.cycles),
+            registers.layers.eq(sequencer.layers)]
         m.d.comb += [
             registers.status.eq(Cat(self.busy, fault.halt, receiver.loaded)),
             registers.error_code.eq(fault.code), registers.error_word.eq(fault.word),

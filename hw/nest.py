@@ -13,13 +13,13 @@ class Step(data.StructLayout):
     """One word of every row and column, before the tables are looked up.
 
     ``tap_index``, ``pair_index``: entries of the tables. ``word``: word of the pixel and plane.
-    ``tile_address``: pixel tile in the activation banks. ``weight_address``: column tile and group in the
-    weight banks. ``weight_word``: word within the pair's share of the group. ``pair_first``,
-    ``pair_last``: first, last step of its pair. ``tile_last``: last step of its tile. ``new_tile``: first
-    step of a pixel tile.
+    ``tile_address``: pixel tile in the activation banks. ``weight_address``: column tile and group
+    in the weight banks. ``weight_word``: word within the pair's share of the group. ``pair_first``,
+    ``pair_last``: first, last step of its pair. ``tile_last``: last step of its tile.
+    ``new_tile``: first step of a pixel tile.
 
-    Every sum has room for one addend more than its memory holds: a descriptor that leaves a memory is
-    noticed at its first step outside.
+    Every sum has room for one addend more than its memory holds: a descriptor that leaves a memory
+    is noticed at its first step outside.
     """
 
     def __init__(self, config):
@@ -68,7 +68,8 @@ class LoopNest(wiring.Component):
         m.d.sync += begun.eq(self.start)
 
         word_last, tap_last, pair_last, group_last, col_last, pixel_last = (
-            Signal(name=f"{loop}_last") for loop in ("word", "tap", "pair", "group", "col", "pixel"))
+            Signal(name=f"{loop}_last") for loop in ("word", "tap", "pair", "group", "col",
+            "pixel"))
         m.d.comb += [
             word_last.eq(step.word + 1 == layer.words),
             tap_last.eq(tap + 1 == layer.taps_per_group),

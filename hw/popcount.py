@@ -40,8 +40,8 @@ class MismatchCount(wiring.Component):
     stages : int
         Register stages: 1 at the output, 2 also after groups of 16 lanes.
     strategy : str
-        ``plain``: a sum, left to the synthesis tool. ``countones``: the simulator's own popcount; needs
-        :data:`COUNTONES_MODULE` beside the Verilog.
+        ``plain``: a sum, left to the synthesis tool. ``countones``: the simulator's own popcount;
+        needs :data:`COUNTONES_MODULE` beside the Verilog.
 
     Members
     -------

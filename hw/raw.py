@@ -12,8 +12,8 @@ __all__ = ["RawEmitter"]
 class RawEmitter(wiring.Component):
     """Sends one tile per frame: pixels outer, columns inner, sign-extended to a link word.
 
-    The last unit to fill is unit 0 of the last column; from then on all accumulators of the tile wait
-    in the threshold units' rings.
+    The last unit to fill is unit 0 of the last column; from then on all accumulators of the tile
+    wait in the threshold units' rings.
 
     Parameters
     ----------

@@ -19,7 +19,8 @@ def _times(value, factor):
 
 
 class Readback(wiring.Component):
-    """Streams a range of entries, one at a time; an entry costs its words and ``PROBE_LATENCY + 2`` cycles.
+    """Streams a range of entries, one at a time; an entry costs its words and ``PROBE_LATENCY +
+    2`` cycles.
 
     Parameters
     ----------
@@ -66,8 +67,8 @@ class Readback(wiring.Component):
         delay = Signal(range(PROBE_LATENCY + 1))
         entry = Signal(32 * lane_words)
         m.d.comb += [
-            self.length.eq(Mux(profiled, self.section.count, _times(self.section.count, lane_words))),
-            self.probe.bank.eq(self.section.bank), self.probe.address.eq(address),
+            self.length.eq(Mux(profiled, self.section.count, _times(self.section.count,
+            lane_words))), self.probe.bank.eq(self.section.bank), self.probe.address.eq(address),
             self.profile_address.eq(address),
             self.o.payload.eq(entry[:32]),
         ]

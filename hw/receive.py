@@ -6,8 +6,8 @@ from amaranth.lib.crc import catalog
 from amaranth.lib.wiring import In, Out
 
 from .spec.config import FORMAT_VERSION
-from .spec.link import HEADER_WORDS, MAGIC, ErrorCode, Opcode
-from .spec.memory import Memory, banks
+from .spec.link import MAGIC, ErrorCode, Opcode
+from .spec.memory import banks
 
 __all__ = ["FrameReceiver", "StoreSignature"]
 
@@ -45,7 +45,8 @@ class SectionHeader(data.Struct):
 
 
 class FrameReceiver(wiring.Component):
-    """Takes frames apart, stores sections as they come, and asks for a run or a read once the CRC is right.
+    """Takes frames apart, stores sections as they come, and asks for a run or a read once the CRC
+    is right.
 
     Throughput is one word per cycle. While a request is carried out no word is taken.
 

@@ -11,7 +11,8 @@ def rotated(m, items, amount, *, name, up=False):
     """Rotates a list of values by ``amount`` places, which must be below their number.
 
     Result r is item ``(r + amount) mod n``, or item ``(r - amount) mod n`` if ``up``. Costs one
-    multiplexer per item and bit of ``amount``; no power of two is needed, because rotations compose.
+    multiplexer per item and bit of ``amount``; no power of two is needed, because rotations
+    compose.
     """
     count = len(items)
     for stage in range((count - 1).bit_length()):

@@ -13,8 +13,8 @@ __all__ = ["ScaleUnit"]
 class ScaleUnit(wiring.Component):
     """Adds scale times count to one accumulator per row: ``acc[row] += S * m``.
 
-    Accumulators rotate with the drain, whose order never changes, so they need no addresses. Latency
-    is :data:`hw.spec.cycles.SCALE_LATENCY` cycles; throughput is one count per cycle.
+    Accumulators rotate with the drain, whose order never changes, so they need no addresses.
+    Latency is :data:`hw.spec.cycles.SCALE_LATENCY` cycles; throughput is one count per cycle.
 
     Parameters
     ----------
@@ -41,7 +41,8 @@ class ScaleUnit(wiring.Component):
             "counts": In(CountSignature(config)),
             "token": In(PassToken(config)), "fetch": Out(1),
             "scale": In(signed(config.scale_bits)), "bias": In(signed(config.acc_bits)),
-            "valid": Out(1), "acc": Out(signed(config.acc_bits)), "block": Out(range(config.threshold_depth)),
+            "valid": Out(1), "acc": Out(signed(config.acc_bits)),
+            "block": Out(range(config.threshold_depth)),
         })
 
     def elaborate(self, platform):
@@ -50,7 +51,8 @@ class ScaleUnit(wiring.Component):
         m.d.comb += self.fetch.eq(self.counts.start)
 
         # What holds for a whole pass travels beside its counts and changes with its first one.
-        token = [Signal(PassToken(config), name=f"token_{stage}") for stage in range(SCALE_LATENCY + 1)]
+        token = [Signal(PassToken(config), name=f"token_{stage}")
+                 for stage in range(SCALE_LATENCY + 1)]
         count, valid, start = (
             [Signal(shape, name=f"{what}_{stage}") for stage in range(SCALE_LATENCY + 1)]
             for what, shape in (("count", config.count_bits), ("valid", 1), ("start", 1)))

@@ -109,7 +109,8 @@ class Profiler(wiring.Component):
         with m.If(self.done):
             m.d.sync += running.eq(0)
 
-        place, layer = Signal(range(len(stored) + 1), init=len(stored)), Signal(range(PROFILE_LAYERS))
+        place = Signal(range(len(stored) + 1), init=len(stored))
+        layer = Signal(range(PROFILE_LAYERS))
         m.d.comb += [
             self.write.eq(place != len(stored)),
             self.address.eq(Cat(place[:3], layer)), self.data.eq(stored[0]),

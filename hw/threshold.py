@@ -12,13 +12,14 @@ __all__ = ["ThresholdUnit"]
 class ThresholdUnit(wiring.Component):
     """Searches the thresholds of a channel for one accumulator per row.
 
-    The thresholds of a channel are a heap: node 1 is the root, node n has children 2n and 2n + 1, and
-    the search goes to 2n + 1 if the accumulator reaches the threshold. After ``code_bits`` levels the
-    bits below the leading one are the number of thresholds at or below the accumulator: the code.
+    The thresholds of a channel are a heap: node 1 is the root, node n has children 2n and 2n + 1,
+    and the search goes to 2n + 1 if the accumulator reaches the threshold. After ``code_bits``
+    levels the bits below the leading one are the number of thresholds at or below the accumulator:
+    the code.
 
-    Accumulators circulate in a ring of ``max(drain_cycles, SEARCH_CYCLES)`` places, one level per turn,
-    so one comparator and one memory port serve all rows; a tile takes ``code_bits`` turns. In a raw layer
-    the ring is a queue instead, from which the host link takes accumulators.
+    Accumulators circulate in a ring of ``max(drain_cycles, SEARCH_CYCLES)`` places, one level per
+    turn, so one comparator and one memory port serve all rows; a tile takes ``code_bits`` turns.
+    In a raw layer the ring is a queue instead, from which the host link takes accumulators.
 
     Parameters
     ----------
@@ -45,8 +46,10 @@ class ThresholdUnit(wiring.Component):
         self.config = config
         super().__init__({
             "raw": In(1), "code_bits": In(3), "start": In(1),
-            "valid": In(1), "acc": In(signed(config.acc_bits)), "block": In(range(config.threshold_depth)),
-            "read": Out(1), "address": Out(range(config.threshold_depth)), "threshold": In(signed(config.acc_bits)),
+            "valid": In(1), "acc": In(signed(config.acc_bits)),
+            "block": In(range(config.threshold_depth)),
+            "read": Out(1), "address": Out(range(config.threshold_depth)),
+            "threshold": In(signed(config.acc_bits)),
             "code_valid": Out(1), "code": Out(config.code_bits),
             "pop": In(1), "raw_acc": Out(signed(config.acc_bits)),
         })

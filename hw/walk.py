@@ -70,8 +70,8 @@ class Raster(wiring.Component):
 class FeedWalker(wiring.Component):
     """Positions of all pixels of a tile, prepared one per cycle under the tile before.
 
-    ``rows`` cycles after ``start`` or ``advance`` the next tile's positions are ready; the tiles of a
-    layer are at least that far apart.
+    ``rows`` cycles after ``start`` or ``advance`` the next tile's positions are ready; the tiles
+    of a layer are at least that far apart.
 
     Parameters
     ----------

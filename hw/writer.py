@@ -1,4 +1,5 @@
-"""The writer: codes become planes in the activation banks, laid out for the layer that reads them."""
+"""The writer: codes become planes in the activation banks, laid out for the layer that reads
+them."""
 
 from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import wiring
@@ -34,10 +35,11 @@ class WriteSignature(wiring.Signature):
 class Writer(wiring.Component):
     """Writes one plane of one pixel per cycle: ``cols`` bits into a word of ``lanes``.
 
-    Planes are the outer loop, pixels the inner one. The first column tile of a word clears the rest of
-    it, so lanes without a channel always hold 0. A tile takes ``code_bits * rows`` cycles from
-    ``ready`` on. Its codes circulate in one ring per unit; in their last turn the codes of the next
-    tile may take their places, which is why tiles can follow each other without a second buffer.
+    Planes are the outer loop, pixels the inner one. The first column tile of a word clears the
+    rest of it, so lanes without a channel always hold 0. A tile takes ``code_bits * rows`` cycles
+    from ``ready`` on. Its codes circulate in one ring per unit; in their last turn the codes of
+    the next tile may take their places, which is why tiles can follow each other without a second
+    buffer.
 
     Parameters
     ----------

@@ -7,7 +7,8 @@ import numpy as np
 __all__ = ["BitPlanes", "GROUPINGS", "group_count", "group_index"]
 
 GROUPINGS = ("layer", "row", "pixel")
-"""How the scales of a weight map to its kernel: one set for all taps, per kernel row, or per tap."""
+"""How the scales of a weight map to its kernel: one set for all taps, per kernel row, or per
+tap."""
 
 
 def group_count(grouping, kernel):
@@ -27,7 +28,8 @@ def group_index(grouping, kernel):
 
 @dataclass(frozen=True, eq=False)
 class BitPlanes:
-    """A tensor as a sum of bipolar planes: ``offset + sum_i scale_i * s_i``, ``s_i = 2 * bit_i - 1``.
+    """A tensor as a sum of bipolar planes: ``offset + sum_i scale_i * s_i``, ``s_i = 2 * bit_i -
+    1``.
 
     Parameters
     ----------

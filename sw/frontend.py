@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from hw.spec.descriptor import DESCRIPTOR, MAX_KERNEL, MAX_MAP, MAX_PLANES, MAX_STRIDE
+from hw.spec.descriptor import MAX_CODE_BITS, MAX_KERNEL, MAX_MAP, MAX_PLANES, MAX_STRIDE
 
 from .graph import FrontendError
 from .ir import CodeFormat, MatrixLayer, Network, Requantize
@@ -11,7 +11,7 @@ from .staircase import StaircaseError, accumulator_function, search
 
 __all__ = ["FrontendError", "lower"]
 
-_MAX_CODE_BITS = DESCRIPTOR.fields["code_bits"].high
+
 
 
 def lower(model, in_shape, *, name="network", info=None, scale_bits=16, acc_bits=32):
@@ -110,7 +110,7 @@ def _check_limits(stage, bits, stride, shape):
     limits = (("kernel", max(kernel), MAX_KERNEL), ("stride", max(stride), MAX_STRIDE),
               ("map", max(shape[1:]), MAX_MAP), ("weight planes", planes, MAX_PLANES),
               ("activation planes", stage.layer.codebook.count, MAX_PLANES),
-              ("output code bits", code_bits, _MAX_CODE_BITS))
+              ("output code bits", code_bits, MAX_CODE_BITS))
     for what, value, limit in limits:
         if value > limit:
             raise FrontendError(f"Layer {name!r} {what} must be at most {limit}, not {value}")

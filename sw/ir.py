@@ -1,11 +1,12 @@
 """Intermediate representation: what lies between the torch front end and the compiler.
 
-Numbers here are the machine's integers: every front end must end in them, and nothing below them knows
-torch. An accumulator of a layer counts units of ``2 ** -frac_bits``::
+Numbers here are the machine's integers: every front end must end in them, and nothing below them
+knows torch. An accumulator of a layer counts units of ``2 ** -frac_bits``::
 
     acc[m] = biases[m] + sum over g, i, j of scales[m, g, i, j] * mismatches[m, g, i, j]
 
-where ``mismatches`` is, over the inputs of group g, the popcount of (activation plane i xor weight plane j).
+where ``mismatches`` is, over the inputs of group g, the popcount of (activation plane i xor weight
+plane j).
 """
 
 from dataclasses import dataclass, field
@@ -43,8 +44,8 @@ class Requantize:
     Parameters
     ----------
     thresholds : int64 array, shape ``(outputs, 2 ** k - 1)``
-        Rising along each row; a code that never occurs has its threshold past the accumulator's range,
-        clipped to the widest accumulator by the compiler.
+        Rising along each row; a code that never occurs has its threshold past the accumulator's
+        range, clipped to the widest accumulator by the compiler.
     format : CodeFormat
         How the codes are stored, and the padding its reader expects.
     """
@@ -55,8 +56,8 @@ class Requantize:
 
 @dataclass(frozen=True, eq=False)
 class MatrixLayer:
-    """A convolution, or a linear layer as a convolution (kernel 1 x 1 over a 1 x 1 map, or kernel and stride
-    of the map's size over a map).
+    """A convolution, or a linear layer as a convolution (kernel 1 x 1 over a 1 x 1 map, or kernel
+    and stride of the map's size over a map).
 
     Parameters
     ----------

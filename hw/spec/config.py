@@ -135,7 +135,8 @@ class MachineConfig:
 
     @classmethod
     def from_dict(cls, fields):
-        """Builds a configuration from a dictionary; an unknown key is an error with a suggestion."""
+        """Builds a configuration from a dictionary; an unknown key is an error with a
+        suggestion."""
         known = [field.name for field in dataclasses.fields(cls)]
         for key in fields:
             if key not in known:
@@ -149,7 +150,8 @@ class MachineConfig:
 
     @classmethod
     def from_toml(cls, path):
-        """Reads a TOML file: the fields at its top level, or a ``preset`` and fields that differ."""
+        """Reads a TOML file: the fields at its top level, or a ``preset`` and fields that
+        differ."""
         path = Path(path)
         try:
             fields = tomllib.loads(path.read_text(encoding="utf-8"))

@@ -1,15 +1,16 @@
 """The cycle model: what a layer costs, exact to the cycle.
 
-Everything behind the feed's gate is a rigid pipeline, so a layer ends a constant time after its last step
-has passed the gate. At the gate
+Everything behind the feed's gate is a rigid pipeline, so a layer ends a constant time after its
+last step has passed the gate. At the gate
 
 * a step follows the one before in the next cycle,
 * a step that ends a pass follows the last such step after ``drain_cycles`` at the earliest,
-* a step that ends a tile follows the last such step after ``code_bits * requantize_cycles``, or in a raw layer
+* a step that ends a tile follows the last such step after ``code_bits * requantize_cycles``, or in
+  a raw layer
   once that tile has left.
 
-A tile ends with a step that is the last of its pass, too, so all tiles but the first take the same time and the
-sum needs no simulation. The host is taken to be always ready.
+A tile ends with a step that is the last of its pass, too, so all tiles but the first take the same
+time and the sum needs no simulation. The host is taken to be always ready.
 """
 
 from dataclasses import dataclass
@@ -23,7 +24,8 @@ SEARCH_CYCLES = 3
 """Cycles between two levels of one threshold search."""
 
 FEED_LATENCY = 6
-"""Cycles from the gate to the top row of the array: sums, addresses, bank, output register, rotator."""
+"""Cycles from the gate to the top row of the array: sums, addresses, bank, output register,
+rotator."""
 
 ELEMENT_LATENCY = 2
 """Cycles through an element, besides its popcount."""
@@ -41,7 +43,8 @@ def requantize_cycles(config):
 
 
 def first_issue_cycles(config):
-    """Cycles from a layer's start to its first step: table lookup, or the first tile's positions."""
+    """Cycles from a layer's start to its first step: table lookup, or the first tile's
+    positions."""
     return max(4, config.rows + 1)
 
 
@@ -58,7 +61,8 @@ class LayerCycles:
 
 @dataclass(frozen=True)
 class RunCycles:
-    """What a run costs: ``total`` cycles from the request to the last write, and every layer's share."""
+    """What a run costs: ``total`` cycles from the request to the last write, and every layer's
+    share."""
 
     total: int
     layers: tuple
@@ -84,7 +88,8 @@ def _accumulator_cycles(config):
 
 
 def _raw_tile_cycles(config):
-    """Cycles from the gate until the last word of a raw tile is taken: behind three words of header."""
+    """Cycles from the gate until the last word of a raw tile is taken: behind three words of
+    header."""
     return _accumulator_cycles(config) + 4 + config.rows * config.cols
 
 
@@ -153,8 +158,8 @@ def predict_layer(config, descriptor, pairs, *, stalled_on_input=1):
 def predict_run(config, layers):
     """Cost of a run of layers, given as ``(descriptor, pairs)`` of each.
 
-    A descriptor is fetched while the layer before runs; only the first one, and one behind a very short
-    layer, is waited for.
+    A descriptor is fetched while the layer before runs; only the first one, and one behind a very
+    short layer, is waited for.
     """
     predicted, waiting = [], FETCH_CYCLES
     for descriptor, pairs in layers:

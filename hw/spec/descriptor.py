@@ -10,8 +10,9 @@ A layer is a nest of loops, outermost first::
               for word                  of lanes input channels
                                         -> one step: every element adds one word of mismatches
 
-A **pass** is what lies between a pair marked ``clear`` and the next pair marked ``drain``; at its end
-every element hands its count m to the scale-and-accumulate unit of its column, which adds S * m.
+A **pass** is what lies between a pair marked ``clear`` and the next pair marked ``drain``; at its
+end every element hands its count m to the scale-and-accumulate unit of its column, which adds S *
+m.
 
 **Virtual pixels.** Images, lines and columns of a feature map are walked as one sequence
 n = (image * pitch_y + y) * pitch_x + x; virtual pixels with x >= out_width or y >= out_height are
@@ -24,20 +25,24 @@ m = (image * pitch_y + y div sy) * pitch_x + x div sx, in bank m mod rows, at ad
          + plane * words + word
 
 where ``slots`` = ceil(images * pitch_y * pitch_x / rows), ``words`` = ceil(channels / lanes) and
-``tile_words`` = planes * words; bit ``l`` of a word is channel ``word * lanes + l``. For one tap the
-``rows`` pixels of a tile are consecutive in m, so they always lie in different banks.
+``tile_words`` = planes * words; bit ``l`` of a word is channel ``word * lanes + l``. For one tap
+the ``rows`` pixels of a tile are consecutive in m, so they always lie in different banks.
 """
 
 from .record import Field, Record
 
-__all__ = ["DESCRIPTOR", "DESCRIPTOR_TAG", "MAX_BORDER", "MAX_KERNEL", "MAX_MAP", "MAX_PLANES",
-           "MAX_STRIDE", "PAIR", "TAP", "descriptor_limits", "first_violation"]
+__all__ = ["DESCRIPTOR", "DESCRIPTOR_TAG", "MAX_BORDER", "MAX_CODE_BITS", "MAX_KERNEL", "MAX_MAP",
+           "MAX_PLANES", "MAX_STRIDE", "PAIR", "TAP", "descriptor_limits", "first_violation"]
 
 MAX_KERNEL = 7
 """Largest kernel height and width."""
 
 MAX_STRIDE = 7
-"""Largest stride: a linear layer over a map is a convolution of kernel and stride of the map's size."""
+"""Largest stride: a linear layer over a map is a convolution of kernel and stride of the map's
+size."""
+
+MAX_CODE_BITS = 4
+"""Widest output code: a descriptor holds the planes of 16 codes."""
 
 MAX_PLANES = 8
 """Largest number of activation or weight planes."""
@@ -108,9 +113,10 @@ TAP = Record(
      Field("left", 3, "output columns at the left for which it does"),
      Field("right", 3, "output columns at the right for which it does")),
 )
-"""One kernel tap (ky, kx), in the order of ky, then kx. With padding p and stride s the tap reads input
-line y * s + ky - p = (y + dy) * s + phase_y, and so on; outside the input, and for virtual pixels, it reads the
-padding word. A tap lies outside in at most :data:`MAX_BORDER` lines at either end."""
+"""One kernel tap (ky, kx), in the order of ky, then kx. With padding p and stride s the tap reads
+input line y * s + ky - p = (y + dy) * s + phase_y, and so on; outside the input, and for virtual
+pixels, it reads the padding word. A tap lies outside in at most :data:`MAX_BORDER` lines at either
+end."""
 
 PAIR = Record(
     "pair",
@@ -126,8 +132,8 @@ PAIR = Record(
 def descriptor_limits(config):
     """Smallest and largest legal value of every descriptor field on one machine.
 
-    The gateware refuses a descriptor outside these limits and needs no more bits for a field than its
-    largest value.
+    The gateware refuses a descriptor outside these limits and needs no more bits for a field than
+    its largest value.
 
     Returns
     -------
@@ -160,7 +166,8 @@ def descriptor_limits(config):
 
 
 def first_violation(config, words):
-    """First descriptor word with a field outside its limits, as ``(word index, field)``, or None."""
+    """First descriptor word with a field outside its limits, as ``(word index, field)``, or
+    None."""
     values, limits = DESCRIPTOR.unpack(words), descriptor_limits(config)
     for name in DESCRIPTOR.fields:
         low, high = limits[name]

@@ -14,9 +14,9 @@ Payloads from the host
     ``IMAGE`` replaces the program: it alone lets the machine run.
     ``RUN``: one word, ``first layer | layers << 16``. ``READ``: the two words of a section header.
 Payloads from the machine
-    ``RESULT``: ``rows * cols`` accumulators, sign-extended, of one (pixel tile, column tile) of a raw
-    layer: rows outer, columns inner. ``DATA``: the entries a ``READ`` asked for. ``DONE``: one word,
-    layers run; it ends a ``RUN``.
+    ``RESULT``: ``rows * cols`` accumulators, sign-extended, of one (pixel tile, column tile) of a
+    raw layer: rows outer, columns inner. ``DATA``: the entries a ``READ`` asked for. ``DONE``: one
+    word, layers run; it ends a ``RUN``.
 """
 
 import enum
@@ -46,8 +46,8 @@ class Opcode(enum.IntEnum):
 
 
 class ErrorCode(enum.IntEnum):
-    """First fault since reset, with what ``error_word`` then holds: an index counts words of the frame from
-    0. After an error the machine swallows all words until a soft reset."""
+    """First fault since reset, with what ``error_word`` then holds: an index counts words of the
+    frame from 0. After an error the machine swallows all words until a soft reset."""
 
     NONE = 0
     #: Word 0 does not start with the magic. Index 0.
@@ -58,21 +58,24 @@ class ErrorCode(enum.IntEnum):
     FINGERPRINT = 3
     #: No such opcode from the host. Index 0.
     OPCODE = 4
-    #: The payload has the wrong length for its opcode (index 2), or ends inside a section (index of its
-    #: last word).
+    #: The payload has the wrong length for its opcode (index 2), or ends inside a section (index
+    #: of its #: last word).
     LENGTH = 5
     #: The CRC differs. Index of the CRC.
     CHECKSUM = 6
-    #: A section header, or a READ, names a memory or bank that the machine does not have or the host may not
-    #: use (index of the header's first word), or entries past its end (index of the second).
+    #: A section header, or a READ, names a memory or bank that the machine does not have or the
+    #: host may not #: use (index of the header's first word), or entries past its end (index of
+    #: the second).
     SECTION = 7
     #: RUN before an image. Index 0.
     NOT_LOADED = 8
-    #: A descriptor field is out of its bounds, or the descriptor past the program. Address in program memory.
+    #: A descriptor field is out of its bounds, or the descriptor past the program. Address in
+    #: program memory.
     DESCRIPTOR = 9
     #: A step leaves a memory: ``memory | layer << 8``.
     ADDRESS = 10
-    #: A frame stopped before its end for longer than the watchdog allows. Index of the missing word.
+    #: A frame stopped before its end for longer than the watchdog allows. Index of the missing
+    #: word.
     LINK_TIMEOUT = 11
     #: A run made no progress for longer than the watchdog allows. The layer.
     WATCHDOG = 12

@@ -27,8 +27,8 @@ class Memory(enum.IntEnum):
 class Bank:
     """Shape of the banks of one memory.
 
-    An entry of ``width`` bits travels as ``entry_words`` link words, low word first; unused high bits
-    are 0. ``writable`` and ``readable`` say what the host may do with it.
+    An entry of ``width`` bits travels as ``entry_words`` link words, low word first; unused high
+    bits are 0. ``writable`` and ``readable`` say what the host may do with it.
     """
 
     memory: Memory
@@ -52,8 +52,8 @@ class Bank:
 PROFILE_COUNTERS = ("cycles", "busy", "stalled_on_drain", "stalled_on_output", "stalled_on_input")
 """Counters of one layer in the profile memory, in order, each one entry of 32 bits.
 
-``cycles`` runs from the layer's start to its last write; ``busy`` counts issued steps; a step that waits
-counts as ``stalled_on_drain`` if the columns still drain, else as ``stalled_on_output``;
+``cycles`` runs from the layer's start to its last write; ``busy`` counts issued steps; a step that
+waits counts as ``stalled_on_drain`` if the columns still drain, else as ``stalled_on_output``;
 ``stalled_on_input`` counts cycles in which the run waited for this layer's descriptor."""
 
 PROFILE_LAYERS = 64

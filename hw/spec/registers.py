@@ -44,8 +44,9 @@ REGISTERS = (
              "bit 0 busy, bit 1 error, bit 2 loaded (an image passed its checks)"),
     Register(RegisterAddress.ERROR_CODE, False, "first error since reset, 0 if none"),
     Register(RegisterAddress.ERROR_WORD, False, "which word offended, see the error codes"),
-    Register(RegisterAddress.CONTROL, True, "writing bit 0 resets all but the watchdog limit and "
-                                            "the contents of memories; the image must be sent again"),
+    Register(RegisterAddress.CONTROL, True,
+             "writing bit 0 resets all but the watchdog limit, the counters of the last run and "
+             "the contents of memories; the image must be sent again"),
     Register(RegisterAddress.WATCHDOG, True, "cycles without progress after which a frame or a run "
                                              "is given up"),
     Register(RegisterAddress.CYCLES, False, "cycles of the last run, descriptor fetch included"),
