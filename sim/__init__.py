@@ -1,0 +1,1 @@
+"""Simulation of the generated machine: cocotb lives on this floor and nowhere else."""

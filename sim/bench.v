@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: Apache-2.0
+// Wrapper around the machine: clock, feeder, collector, register access. Runs on Verilator and Icarus.
+//
+// The server (sim/cocotb_server.py) sets the request registers, changes `go` and sleeps until `done`
+// changes. In between the clock runs; outside it stands still. A request is either one slice of an
+// exchange (`stream` = 1) or a bare run of `limit` cycles (reset, register writes).
+
+`timescale 1ns/1ps
+
+module bench;
+    // Requests, written by the server while the clock stands still. They are copied when `go` changes,
+    // for Verilator evaluates all logic behind a signal that is open to writes at every step.
+    reg         go = 0;             // a change starts the clock
+    reg         ask_stream = 0;     // 1: feed and collect, stop when the machine is finished
+    reg  [31:0] ask_limit = 0;      // most cycles of this slice
+    reg  [31:0] ask_exchange = 0;   // number of the exchange: a new one opens new files
+    reg  [31:0] ask_words = 0;      // words in input.bin
+    reg  [31:0] ask_stall_i = 0;    // gaps in the words sent, in 256ths
+    reg  [31:0] ask_stall_o = 0;    // gaps in taking words, in 256ths
+    reg  [31:0] ask_seed = 1;       // of both, not 0
+    reg         ask_rst = 1;
+    reg  [31:0] ask_address = 0;
+    reg         ask_write = 0;
+    reg  [31:0] ask_write_data = 0;
+
+    // Answers, read by the server after `done` changed.
+    reg         done = 0;           // takes the value of `go` when the clock stops
+    reg         finished = 0;       // the exchange is over: idle or in error
+    reg  [63:0] cycles = 0;
+    reg  [31:0] sent = 0;
+    reg  [31:0] received = 0;
+    reg  [31:0] read_data = 0;
+    reg         busy = 0;
+    reg         error = 0;
+
+    reg         stream = 0;
+    reg  [31:0] limit = 0;
+    reg  [31:0] exchange = 0;
+    reg  [31:0] words = 0;
+    reg  [31:0] stall_i = 0;
+    reg  [31:0] stall_o = 0;
+    reg  [31:0] seed = 1;
+    reg         rst = 1;
+    reg  [31:0] address = 0;
+    reg         write = 0;
+    reg  [31:0] write_data = 0;
+
+    reg         clk = 0;
+    reg  [31:0] i_payload = 0;
+    reg         i_valid = 0;
+    wire        i_ready;
+    wire [31:0] o_payload;
+    wire        o_valid;
+    reg         o_open = 0;
+    reg  [31:0] current = 0;
+    // Shut in the first cycle of an exchange, which clears what an unfinished one left.
+    wire        active = stream & (current == exchange);
+    wire [31:0] dut_read_data;
+    wire        dut_busy, dut_error;
+
+    top dut (
+        .clk(clk), .rst(rst),
+        .i__payload(i_payload), .i__valid(i_valid & active), .i__ready(i_ready),
+        .o__payload(o_payload), .o__valid(o_valid), .o__ready(o_open & active),
+        .registers__address(address[3:0]), .registers__write(write),
+        .registers__write_data(write_data), .registers__read_data(dut_read_data),
+        .busy(dut_busy), .error(dut_error));
+
+    integer     file_i = 0, file_o = 0;
+    reg  [31:0] opened = 0;
+    reg  [31:0] slice;
+    wire        stop;
+
+    always @(go) begin
+        stream = ask_stream;
+        limit = ask_limit;
+        exchange = ask_exchange;
+        words = ask_words;
+        stall_i = ask_stall_i;
+        stall_o = ask_stall_o;
+        seed = ask_seed;
+        rst = ask_rst;
+        address = ask_address;
+        write = ask_write;
+        write_data = ask_write_data;
+        if (opened != exchange) begin
+            if (opened != 0) begin
+                $fclose(file_i);
+                $fclose(file_o);
+            end
+            file_i = $fopen("input.bin", "rb");
+            file_o = $fopen("output.bin", "wb");
+            opened = exchange;
+        end
+        slice = 0;
+        #5;
+        // The first cycle of an exchange runs even when the last one ended in `stop`.
+        while (slice != limit && (slice == 0 || !stop)) begin
+            clk = 1;
+`ifdef WAVES
+            #5 clk = 0;
+            #5;
+`else
+            // One time step per cycle instead of two: the simulator's overhead is per time step.
+            #0 clk = 0;
+            #10;
+`endif
+            slice = slice + 1;
+        end
+        finished = stop;
+        read_data = dut_read_data;
+        busy = dut_busy;
+        error = dut_error;
+        if (opened != 0) $fflush(file_o);
+        done = go;
+    end
+
+    reg  [31:0] noise = 1;
+    reg  [31:0] word;
+    integer     got;
+    reg  [2:0]  quiet = 0;
+    reg  [4:0]  fault = 0;
+    wire        refill = ~i_valid | i_ready;
+
+    // `busy` may follow a word by a cycle or two, so the end is believed after four quiet cycles. In
+    // error the machine swallows what is left, of which sixteen cycles are enough to see.
+    assign stop = active & (quiet[2] | fault[4]);
+
+    always @(posedge clk) begin
+        cycles <= cycles + 1;
+        current <= exchange;
+        if (current != exchange) begin
+            sent <= 0;
+            received <= 0;
+            i_valid <= 0;
+            quiet <= 0;
+            fault <= 0;
+            noise <= seed;
+            o_open <= 0;
+        end else if (stream) begin
+            noise <= {noise[30:0], 1'b0} ^ (noise[31] ? 32'h04c11db7 : 32'h0);
+            o_open <= {24'd0, noise[7:0]} >= stall_o;
+            if (refill) begin
+                i_valid <= 0;
+                if (sent != words && {24'd0, noise[20:13]} >= stall_i) begin
+                    got = $fread(word, file_i);
+                    i_payload <= {word[7:0], word[15:8], word[23:16], word[31:24]};
+                    i_valid <= 1;
+                    sent <= sent + 1;
+                end
+            end
+            if (o_valid & o_open) begin
+                $fwrite(file_o, "%u", o_payload);
+                received <= received + 1;
+            end
+            if (sent == words && refill && !dut_busy && !o_valid)
+                quiet <= quiet + {2'd0, ~quiet[2]};
+            else
+                quiet <= 0;
+            if (dut_error)
+                fault <= fault + {4'd0, ~fault[4]};
+            else
+                fault <= 0;
+        end
+    end
+endmodule

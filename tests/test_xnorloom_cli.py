@@ -1,0 +1,170 @@
+"""The program: exit codes, one-sentence errors, files that are whole or absent."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from xnorloom import cli, environment, output
+from xnorloom.errors import UserError, check_choice, sentence
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def refusal(capsys, *arguments):
+    """Runs a command that must be refused; gives the sentence it prints."""
+    try:
+        code = cli.main([str(argument) for argument in arguments])
+    except SystemExit as leaving:
+        code = leaving.code
+    captured = capsys.readouterr()
+    assert code == 2, captured
+    assert captured.err.count("\n") == 1 and "Traceback" not in captured.err
+    return captured.err.strip()
+
+
+@pytest.mark.parametrize("arguments, expected", [
+    (["tarin"], "xnorloom: Command must be a known name, not 'tarin'; did you mean 'train'?"),
+    (["compare", "x.pt", "--engine", "verilatr"], "did you mean 'verilator'?"),
+    (["compare", "x.pt", "--count", "0"], "--count: must be a positive integer, not '0'"),
+    (["compare"], "the following arguments are required: NET.pt"),
+    (["synth", "--target", "ecp6"], "did you mean 'ecp5'?"),
+    (["estimate", "x.xlm", "--jsn", "y"], "unrecognized arguments: --jsn y"),
+])
+def test_a_wrong_argument_gets_one_sentence(capsys, arguments, expected):
+    assert expected in refusal(capsys, *arguments)
+
+
+@pytest.mark.parametrize("command", [["compile", "-o", "out.xlm"], ["compare"], ["simulate"],
+                                     ["estimate"], ["inspect"]])
+def test_an_absent_file_is_named(capsys, tmp_path, monkeypatch, command):
+    monkeypatch.chdir(tmp_path)
+    text = refusal(capsys, command[0], "absent.pt", *command[1:])
+    assert re.search(r"(Checkpoint|Image) 'absent\.pt' does not exist$", text)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("command", ["compare", "estimate", "inspect", "simulate"])
+def test_a_file_that_is_not_ours_is_refused(capsys, tmp_path, command):
+    path = tmp_path / "junk"
+    path.write_bytes(bytes(range(256)) * 8)
+    refusal(capsys, command, path)
+
+
+@pytest.mark.parametrize("machine, expected", [
+    ("defualt", "did you mean 'default'?"),
+    ("absent.toml", "'absent.toml' cannot be read"),
+    ("bad.toml", "Machine has no field 'row', did you mean 'rows'?"),
+    ("odd.toml", "'units' must divide rows (8), not 3"),
+    ("notoml.toml", "is not TOML"),
+])
+def test_a_wrong_machine_is_refused_by_name(capsys, tmp_path, monkeypatch, machine, expected):
+    monkeypatch.chdir(tmp_path)
+    Path("bad.toml").write_text("row = 8\ncols = 8\nlanes = 64\n")
+    Path("odd.toml").write_text("preset = 'default'\nunits = 3\n")
+    Path("notoml.toml").write_text("rows = = 8\n")
+    assert expected in refusal(capsys, "verilog", "--machine", machine, "-o", "top.v")
+    assert not Path("top.v").exists()
+
+
+def test_an_output_that_cannot_be_written_is_refused_before_the_work(capsys, tmp_path):
+    (tmp_path / "file").write_text("x")
+    text = refusal(capsys, "verilog", "-o", tmp_path / "file" / "top.v")
+    assert "cannot be written" in text
+    text = refusal(capsys, "train", "-o", tmp_path / "file" / "net.pt")
+    assert "cannot be written" in text
+    assert "must be a file, not a folder" in refusal(capsys, "verilog", "-o", tmp_path)
+
+
+@pytest.mark.parametrize("flag, value, expected", [
+    ("--scheme", "lsbq-w1a3", "did you mean 'lsbq-w1a2'?"),
+    ("--net", "cnm", "did you mean 'cnn'?"),
+    ("--data", "digit", "did you mean 'digits'?"),
+])
+def test_an_unknown_scheme_net_or_data_set_gets_a_suggestion(capsys, tmp_path, flag, value,
+                                                             expected):
+    text = refusal(capsys, "train", flag, value, "-o", tmp_path / "net.pt")
+    assert expected.replace("'", '"') in text.replace("'", '"')
+    assert not list(tmp_path.iterdir())
+
+
+def test_doctor_lists_the_interpreter_and_says_how_to_get_what_is_missing(capsys, monkeypatch):
+    monkeypatch.setattr(environment.shutil, "which",
+                        lambda name: None if name == "perl" else f"/bin/{name}")
+    monkeypatch.setattr(environment, "_tool_version", lambda name, _arguments:
+                        None if name == "perl" else "1.0")
+    monkeypatch.setattr(environment, "_headers_for_fst", lambda: None)
+    parts = {part.name: part for part in environment.doctor()}
+    assert parts["python"].state == "ok"
+    assert parts["perl"].state == "missing" and parts["perl"].remedy == "apt install perl"
+    assert parts["lz4 and zlib headers"].state == "optional"
+    assert cli.main(["doctor"]) == 1
+    assert "perl is missing: apt install perl" in capsys.readouterr().out
+
+
+def test_versions_go_into_json():
+    found = json.loads(json.dumps(environment.versions()))
+    assert {"python", "torch", "amaranth", "cocotb", "verilator"} <= set(found)
+
+
+def test_an_interrupt_leaves_the_old_file_and_no_other(capsys, tmp_path):
+    path = tmp_path / "net.xlm"
+    path.write_text("old")
+
+    def work():
+        with output.whole_file(path) as temporary:
+            temporary.write_text("half")
+            raise KeyboardInterrupt
+
+    assert cli.guarded(work, name="xnorloom compile") == 130
+    assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
+    assert "interrupted" in capsys.readouterr().err
+
+
+def test_ctrl_c_ends_the_program_with_130():
+    code = ("import sys, time; from xnorloom import cli\n"
+            "def work():\n print('ready', flush=True); time.sleep(60)\n"
+            "sys.exit(cli.guarded(work, name='xnorloom test'))")
+    for number in (signal.SIGINT, signal.SIGTERM):
+        with subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE, text=True) as process:
+            assert process.stdout.readline() == "ready\n"
+            os.kill(process.pid, number)
+            _out, err = process.communicate(timeout=20)
+        assert process.returncode == 130
+        assert err == "xnorloom test: interrupted, nothing half-written is left\n"
+
+
+def test_our_errors_are_sentences_and_our_bugs_are_not():
+    from hw.spec.config import ConfigError, load_machine
+
+    def raised(work):
+        try:
+            work()
+        except Exception as error:
+            return error
+
+    assert sentence(UserError("one\n  two")) == "one two"
+    assert sentence(ConfigError("x")) == "x"
+    assert sentence(raised(lambda: load_machine("nosuch"))).startswith("Machine must be")
+    assert sentence(raised(Path("/absent/file").read_text)) == "File '/absent/file' does not exist"
+    assert sentence(raised(lambda: int("x"))) is None
+    assert sentence(ZeroDivisionError("division by zero")) is None
+    assert "'nosuch' is not installed" in sentence(ModuleNotFoundError("no", name="nosuch"))
+
+
+def test_a_choice_far_from_all_names_lists_them():
+    assert check_choice("Colour", "red", ("red", "green")) == "red"
+    with pytest.raises(UserError, match="^Colour must be a known name, not 'zzz'; known: red, gre"):
+        check_choice("Colour", "zzz", ("red", "green"))
+
+
+def test_help_and_version(capsys):
+    assert cli.main([]) == 2
+    assert cli.main(["--version"]) == 0
+    assert "xnorloom 0." in capsys.readouterr().out

@@ -1,0 +1,8 @@
+"""``python -m xnorloom`` is the ``xnorloom`` program."""
+
+import sys
+
+from .cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

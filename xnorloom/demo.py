@@ -1,0 +1,117 @@
+"""``make demo``: two schemes from torch to RTL and back, then the report and its pictures.
+
+Everything goes into one folder: checkpoints, images, the machine's Verilog, ``report.json``, and
+the pictures drawn from it.
+"""
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+
+from hw.spec.config import load_machine
+
+from . import building, running
+from .cli import guarded
+from .output import check_output, write_json
+from .progress import console, track
+
+__all__ = ["SCHEMES", "main", "run_demo"]
+
+SCHEMES = ("lsbq-w1a2", "pact-sawb-w2a2")
+"""What the demo shows: plane scales in no simple ratio, and in the ratio 2."""
+
+
+def run_demo(folder, machine="default", *, schemes=SCHEMES, epochs=None, count=None,
+             engine="verilator"):
+    """Trains, compiles, generates, simulates, compares and reports.
+
+    Parameters
+    ----------
+    folder : path
+        Where the results go; created if absent.
+    machine : str, path or MachineConfig
+    schemes : sequence of str
+    epochs, count : int or None
+        Less training or fewer images, for a quick look; None: all.
+    engine : str
+        ``verilator`` or ``icarus``.
+
+    Returns
+    -------
+    dict
+        The report; also in ``report.json``.
+    """
+    start = time.monotonic()
+    folder = Path(folder)
+    check_output(folder / "report.json", "Report")
+    config = load_machine(machine)
+
+    from .comparison import compare_on
+    from .inputs import test_images
+    from .report import new_report
+    from .training import train
+
+    images, labels = test_images("digits", count)
+    teacher, entries = None, []
+    for scheme in schemes:
+        trained = train("cnn", "digits", scheme, output=folder / f"{scheme}.pt", epochs=epochs,
+                        teacher=teacher, verbose=True)
+        teacher = trained.float_model
+    with track("generate Verilog", shown=True):
+        building.verilog(config, output=folder / "top.v")
+    with running.open_machine(config, engine=engine, verbose=True) as transport:
+        for scheme in schemes:
+            entries.append(compare_on(transport, folder / f"{scheme}.pt", config, images, labels,
+                                      output=folder / f"{scheme}.xlm", whole=count is None,
+                                      verbose=True))
+        cycles, seconds = transport.cycles, transport.seconds
+    report = new_report(config, entries, cycles, seconds, time.monotonic() - start)
+    write_json(folder / "report.json", report)
+    return report
+
+
+def show(folder):
+    """Prints the tables of a report and draws its pictures, from ``report.json`` alone."""
+    from .pictures import draw_all
+    from .report import mismatches
+    from .tables import accuracy_line, scheme_table
+
+    report = json.loads((Path(folder) / "report.json").read_text(encoding="utf-8"))
+    for scheme in report["schemes"]:
+        console.print(scheme_table(scheme))
+        console.print(accuracy_line(scheme["accuracy"]))
+        console.print(f"{scheme['values_compared']:,} values compared three ways, "
+                      f"{sum(scheme['mismatches'].values()):,} differ")
+        console.print()
+    simulation = report["simulation"]
+    console.print(f"simulated {simulation['cycles']:,} cycles at "
+                  f"{simulation['cycles_per_second']:,} per second; "
+                  f"all of it took {report['seconds']:.0f} s")
+    for path in draw_all(report, folder):
+        console.print(f"wrote {path}")
+    wrong = mismatches(report)
+    console.print("torch = integer reference = RTL, and every cycle as predicted" if not wrong
+                  else f"{wrong:,} MISMATCHES")
+    return 1 if wrong else 0
+
+
+def main(arguments=None):
+    """Runs the demo; the exit code is 1 if anything differs."""
+    parser = argparse.ArgumentParser(prog="python -m xnorloom.demo", description=__doc__)
+    parser.add_argument("--output", default="build/demo", help="folder (default: %(default)s)")
+    parser.add_argument("--machine", default="default", help="preset or TOML file")
+    parser.add_argument("--epochs", type=int, help="train less, for a quick look")
+    parser.add_argument("--count", type=int, help="fewer images, for a quick look")
+    options = parser.parse_args(arguments)
+
+    def work():
+        run_demo(options.output, options.machine, epochs=options.epochs, count=options.count)
+        return show(options.output)
+
+    return guarded(work, name="demo")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

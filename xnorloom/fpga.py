@@ -1,0 +1,63 @@
+"""``synth`` and ``route``: what a machine costs on an FPGA."""
+
+from hw.spec.config import load_machine
+
+from .progress import track
+
+__all__ = ["route", "synth"]
+
+
+def synth(machine="default", *, target="ecp5", verbose=False):
+    """Synthesizes a machine and counts what its modules take.
+
+    Parameters
+    ----------
+    machine : str, path or MachineConfig
+    target : str
+        ``ecp5``, ``ice40`` or ``xc7``.
+    verbose : bool
+        Whether progress is printed.
+
+    Returns
+    -------
+    dict
+        ``machine``, ``target``, ``modules``: a list of dictionaries, each with ``name`` and the
+        counts ``lut``, ``ff``, ``block_ram``, ``dsp``, the whole machine (``top``) last; and
+        ``lut_per_operation``, LUTs of the array per binary operation and cycle.
+
+    Raises
+    ------
+    ValueError
+        If the machine or target is unknown, or synthesis fails.
+    """
+    config = load_machine(machine)
+    from hw.synth import synthesize
+
+    with track(f"synthesize {config.name} for {target}", shown=verbose):
+        return synthesize(config, target)
+
+
+def route(machine="small", *, verbose=False):
+    """Places and routes a machine on an ECP5-25F, out of context.
+
+    Parameters
+    ----------
+    machine : str, path or MachineConfig
+    verbose : bool
+        Whether progress is printed.
+
+    Returns
+    -------
+    dict
+        ``machine``, ``device`` and ``megahertz``.
+
+    Raises
+    ------
+    ValueError
+        If the machine is unknown, does not fit, or cannot be routed.
+    """
+    config = load_machine(machine)
+    from hw.synth import route as place_and_route
+
+    with track(f"place and route {config.name}", shown=verbose):
+        return place_and_route(config)

@@ -1,0 +1,86 @@
+"""Files that appear whole or not at all."""
+
+import contextlib
+import json
+import os
+import tempfile
+from pathlib import Path
+
+from .errors import UserError
+
+__all__ = ["check_input", "check_output", "whole_file", "write_json", "write_text"]
+
+
+def check_input(path, what):
+    """Returns the path of an existing file.
+
+    Raises
+    ------
+    UserError
+        If it is absent or not a file; ``what`` names its role.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise UserError(f"{what} {str(path)!r} does not exist")
+    if not path.is_file():
+        raise UserError(f"{what} {str(path)!r} must be a file")
+    return path
+
+
+def check_output(path, what):
+    """Returns the path of a file that can be written, its folder created, before the work begins.
+
+    Raises
+    ------
+    UserError
+        If the folder cannot be created or written; ``what`` names the file's role.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise UserError(f"{what} {str(path)!r} must be a file, not a folder")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise UserError(f"{what} {str(path)!r} cannot be written: "
+                        f"{os.strerror(error.errno or 0)}") from None
+    return path
+
+
+@contextlib.contextmanager
+def whole_file(path):
+    """Gives a temporary path beside ``path`` and moves it there at the end.
+
+    On any exception, an interrupt included, the temporary file is removed and ``path`` is what it
+    was before.
+    """
+    path = Path(path)
+    handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o666 & ~umask)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path, text):
+    """Writes a text file whole."""
+    with whole_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path, data):
+    """Writes a JSON file whole; numpy scalars become plain numbers."""
+    write_text(path, json.dumps(data, indent=2, default=_plain) + "\n")
+
+
+def _plain(value):
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    raise TypeError(f"{type(value).__name__} does not go into JSON")

@@ -1,0 +1,69 @@
+"""Progress that tells the truth: bars on a terminal, plain lines elsewhere, nothing lost."""
+
+import contextlib
+import sys
+import time
+
+from rich.console import Console
+
+__all__ = ["console", "track"]
+
+_WIDTH_WITHOUT_TERMINAL = 140
+
+console = Console(highlight=False, markup=False, soft_wrap=True,
+                  width=None if sys.stdout.isatty() else _WIDTH_WITHOUT_TERMINAL)
+"""Where everything for people goes; width and colour follow the terminal, ``NO_COLOR`` is kept."""
+
+_SECONDS_BETWEEN_LINES = 10.0
+
+
+@contextlib.contextmanager
+def track(title, total=None, *, shown=True):
+    """Shows the progress of one task; gives a function ``advance(done, note="")``.
+
+    On a terminal a bar; otherwise a line at the beginning, one every ten seconds, and one at the
+    end. The last line always stands, with the seconds it took.
+
+    Parameters
+    ----------
+    title : str
+        What is being done.
+    total : int or None
+        Value of ``done`` at the end, None if unknown.
+    shown : bool
+        Whether anything is printed at all; functions called from Python keep silent.
+    """
+    if not shown:
+        yield lambda done, note="": None
+        return
+    start = time.monotonic()
+    last_note, printed = "", start
+    if console.is_terminal:
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+        bar = Progress(TextColumn("{task.description}"), BarColumn(),
+                       TextColumn("{task.fields[note]}"), TimeElapsedColumn(),
+                       console=console, transient=True)
+        with bar:
+            task = bar.add_task(title, total=total, note="")
+
+            def advance(done, note=""):
+                nonlocal last_note
+                last_note = note
+                bar.update(task, completed=done, note=note)
+
+            yield advance
+    else:
+        console.print(f"{title} ...")
+
+        def advance(done, note=""):
+            nonlocal last_note, printed
+            last_note, now = note, time.monotonic()
+            if now - printed >= _SECONDS_BETWEEN_LINES:
+                printed = now
+                share = f" {done}/{total}" if total else f" {done}"
+                console.print(f"  {title}{share} {note}".rstrip())
+
+        yield advance
+    seconds = time.monotonic() - start
+    console.print(f"{title}: done in {seconds:.1f} s {last_note}".rstrip())
