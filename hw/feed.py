@@ -204,7 +204,7 @@ class Feed(wiring.Component):
         place = signed(depth.bit_length() + 2)
         valid, flags, tap = Signal(), Signal(Flags), Signal(TapLayout)
         base, wrapped, far = Signal(place), Signal(place), Signal()
-        inner = Signal(range(2 * depth))
+        inner = Signal(range(4 * depth))
         weight = Signal(config.weight_depth.bit_length() + 2)
         tile = Signal(signed(18))
         plane, offset = waiting.pair.activation_offset, waiting.pair.weight_offset

@@ -5,6 +5,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from .bank import Bank
+from .checksum import Checksum
 from .datapath import FAULT_MEMORIES, Datapath
 from .fault import FirstFault, Watchdog
 from .fetch import DescriptorFetch
@@ -54,9 +55,8 @@ class Loom(wiring.Component):
         config = self.config
         reset, stop = Signal(), Signal()
         m.submodules.registers = registers = RegisterFile(config)
-        codes = [*RECEIVER_ERRORS, ErrorCode.DESCRIPTOR,
-                 *(ErrorCode.ADDRESS for _ in FAULT_MEMORIES),
-                 ErrorCode.LINK_TIMEOUT, ErrorCode.WATCHDOG]
+        codes = [*RECEIVER_ERRORS, ErrorCode.LINK_TIMEOUT, ErrorCode.DESCRIPTOR,
+                 *(ErrorCode.ADDRESS for _ in FAULT_MEMORIES), ErrorCode.WATCHDOG]
         fault = FirstFault(codes)
         m.submodules.fault = ResetInserter(reset)(fault)
         receiver = FrameReceiver(config)
@@ -89,6 +89,13 @@ class Loom(wiring.Component):
             sequencer.layer_done.eq(datapath.done),
             readback.start.eq(receiver.read), readback.section.eq(receiver.section),
             readback.activations.eq(datapath.probed),
+        ]
+        m.submodules.checksum = checksum = Checksum()
+        m.d.comb += [
+            checksum.data.eq(Mux(sender.idle, receiver.i.payload, sender.o.payload)),
+            checksum.start.eq(Mux(sender.idle, receiver.first, sender.first)),
+            checksum.valid.eq(receiver.checked | sender.checked),
+            receiver.crc.eq(checksum.crc), sender.crc.eq(checksum.crc),
         ]
         self._memories(m, stop, receiver, fetch, sequencer, datapath, readback)
         answering = self._answers(m, receiver, sender, sequencer, datapath, readback)
@@ -165,23 +172,23 @@ class Loom(wiring.Component):
         return sender.request | ~sender.idle
 
     def _watch(self, m, registers, receiver, sender, sequencer, datapath):
-        """A frame that stops, and a run that stands still."""
-        m.submodules.link_watch = link = Watchdog()
-        m.submodules.run_watch = run = Watchdog()
+        """A frame that stops, and a run that stands still; never both at once."""
+        m.submodules.watchdog = watchdog = Watchdog()
         answered = sender.o.valid & sender.o.ready
+        receiving = receiver.open & receiver.i.ready
         m.d.comb += [
-            link.limit.eq(registers.watchdog), run.limit.eq(registers.watchdog),
-            link.on.eq(receiver.open & receiver.i.ready), link.progress.eq(self.i.valid),
-            run.on.eq(sequencer.active),
-            run.progress.eq(datapath.events[0] | sequencer.start | answered),
+            watchdog.limit.eq(registers.watchdog),
+            watchdog.on.eq(receiving | sequencer.active),
+            watchdog.progress.eq(Mux(receiving, self.i.valid,
+                                     datapath.events[0] | sequencer.start | answered)),
         ]
-        return link.bark, run.bark
+        return watchdog.bark & receiving, watchdog.bark & ~receiving
 
     def _faults(self, m, fault, receiver, fetch, sequencer, datapath, watching):
-        sources = [(flag, receiver.fault_word) for flag in receiver.fault]
+        sources = [(flag, receiver.word) for flag in [*receiver.fault, watching[0]]]
         sources.append((fetch.fault, fetch.fault_address))
         sources += [(datapath.faults[k], Cat(Const(int(memory), 8), sequencer.index))
                     for k, memory in enumerate(FAULT_MEMORIES)]
-        sources += [(watching[0], receiver.word), (watching[1], sequencer.index)]
+        sources.append((watching[1], sequencer.index))
         for k, (flag, word) in enumerate(sources):
             m.d.comb += [fault.faults[k].eq(flag), fault.words[k].eq(word)]

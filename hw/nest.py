@@ -26,8 +26,8 @@ class Step(data.StructLayout):
         super().__init__({
             "tap_index": range(2 * config.tap_depth), "pair_index": range(2 * config.pair_depth),
             "word": range(config.activation_depth),
-            "tile_address": range(2 * config.activation_depth),
-            "weight_address": range(2 * config.weight_depth),
+            "tile_address": range(4 * config.activation_depth),
+            "weight_address": range(4 * config.weight_depth),
             "weight_word": range(config.weight_depth),
             "pair_first": 1, "pair_last": 1, "tile_last": 1, "new_tile": 1})
 

@@ -1,10 +1,11 @@
 """Reads activation maps and counters back for the host."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import Array, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from .receive import SectionHeader
+from .spec.link import LENGTH_BITS
 from .spec.memory import PROFILE_LAYERS, Memory, banks
 
 __all__ = ["PROBE_LATENCY", "Readback"]
@@ -33,7 +34,7 @@ class Readback(wiring.Component):
         Range to read; checked by the receiver.
     active : Out(1)
         Under way, until the last word is taken.
-    length : Out(32)
+    length : Out(24)
         Words of the range.
     probe : Out
         Reads an activation entry; it appears at ``activations``.
@@ -48,7 +49,7 @@ class Readback(wiring.Component):
     def __init__(self, config):
         self.config = config
         super().__init__({
-            "start": In(1), "section": In(SectionHeader), "active": Out(1), "length": Out(32),
+            "start": In(1), "section": In(SectionHeader), "active": Out(1), "length": Out(LENGTH_BITS),
             "probe": Out(wiring.Signature({
                 "valid": Out(1), "bank": Out(range(max(config.rows, 2))),
                 "address": Out(range(config.activation_depth))})),
@@ -65,12 +66,15 @@ class Readback(wiring.Component):
         address, left = Signal(16), Signal(16)
         part = Signal(range(max(lane_words, 2)))
         delay = Signal(range(PROBE_LATENCY + 1))
-        entry = Signal(32 * lane_words)
+        words_of_entry = Array(self.activations[32 * k:32 * k + 32] for k in range(lane_words))
         m.d.comb += [
             self.length.eq(Mux(profiled, self.section.count, _times(self.section.count,
-            lane_words))), self.probe.bank.eq(self.section.bank), self.probe.address.eq(address),
+            lane_words))),
+            self.probe.valid.eq(self.active & ~profiled),
+            self.probe.bank.eq(self.section.bank), self.probe.address.eq(address),
             self.profile_address.eq(address),
-            self.o.payload.eq(entry[:32]),
+            # The probe stays on, so the entry stays where it appeared until all its words are taken.
+            self.o.payload.eq(Mux(profiled, self.profile, words_of_entry[part])),
         ]
         with m.FSM():
             with m.State("IDLE"):
@@ -80,19 +84,16 @@ class Readback(wiring.Component):
                     with m.If(self.section.count != 0):
                         m.next = "PROBE"
             with m.State("PROBE"):
-                m.d.comb += self.probe.valid.eq(~profiled)
-                m.d.sync += delay.eq(0)
+                m.d.sync += [delay.eq(0), part.eq(0)]
                 m.next = "WAIT"
             with m.State("WAIT"):
                 m.d.sync += delay.eq(delay + 1)
                 with m.If(delay == PROBE_LATENCY - 1):
-                    m.d.sync += [entry.eq(Mux(profiled, self.profile, self.activations)),
-                                 part.eq(0)]
                     m.next = "SEND"
             with m.State("SEND"):
                 m.d.comb += self.o.valid.eq(1)
                 with m.If(self.o.ready):
-                    m.d.sync += [part.eq(part + 1), entry.eq(Cat(entry[32:], entry[:32]))]
+                    m.d.sync += part.eq(part + 1)
                     with m.If(part + 1 == words):
                         m.d.sync += [address.eq(address + 1), left.eq(left - 1)]
                         m.next = "PROBE"

@@ -2,11 +2,10 @@
 
 from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
-from amaranth.lib.crc import catalog
 from amaranth.lib.wiring import In, Out
 
 from .spec.config import FORMAT_VERSION
-from .spec.link import MAGIC, ErrorCode, Opcode
+from .spec.link import LENGTH_BITS, MAGIC, ErrorCode, Opcode
 from .spec.memory import banks
 
 __all__ = ["FrameReceiver", "StoreSignature"]
@@ -71,12 +70,14 @@ class FrameReceiver(wiring.Component):
         Payload of ``read``.
     finished : In(1)
         The request has been carried out.
-    open : Out(1), word : Out(32)
-        Inside a frame; index of the next word.
+    open : Out(1), word : Out(24)
+        Inside a frame; index of the next word, which is the offending one in case of a fault.
+    checked, first : Out(1)
+        The word taken counts for the checksum; it is the first one of its frame.
+    crc : In(32)
+        Checksum of the words taken.
     fault : Out(8)
         One bit per code of ``RECEIVER_ERRORS``.
-    fault_word : Out(32)
-        Index of the offending word.
     """
 
     def __init__(self, config):
@@ -87,19 +88,19 @@ class FrameReceiver(wiring.Component):
             "store": Out(StoreSignature(self.width)),
             "loaded": Out(1), "run": Out(1), "read": Out(1), "argument": Out(32),
             "section": Out(SectionHeader), "finished": In(1),
-            "open": Out(1), "word": Out(32),
-            "fault": Out(len(RECEIVER_ERRORS)), "fault_word": Out(32),
+            "open": Out(1), "word": Out(LENGTH_BITS),
+            "checked": Out(1), "first": Out(1), "crc": In(32),
+            "fault": Out(len(RECEIVER_ERRORS)),
         })
 
-    def _raise(self, m, code, word):
-        m.d.comb += [self.fault[RECEIVER_ERRORS.index(code)].eq(1), self.fault_word.eq(word)]
+    def _raise(self, m, code):
+        m.d.comb += self.fault[RECEIVER_ERRORS.index(code)].eq(1)
 
     def elaborate(self, platform):
         m = Module()
         word, taken = self.i.payload, Signal()
-        opcode, left = Signal(8), Signal(32)
-        m.submodules.crc = crc = catalog.CRC32_ISO_HDLC(data_width=32).create()
-        m.d.comb += [taken.eq(self.i.valid & self.i.ready), crc.data.eq(word)]
+        opcode, left = Signal(8), Signal(LENGTH_BITS)
+        m.d.comb += [taken.eq(self.i.valid & self.i.ready), self.checked.eq(taken)]
         with m.If(taken):
             m.d.sync += [self.word.eq(self.word + 1), left.eq(left - 1)]
         m.d.sync += self.store.strobe.eq(0)
@@ -109,19 +110,19 @@ class FrameReceiver(wiring.Component):
 
         with m.FSM():
             with m.State("TYPE"):
-                m.d.comb += [self.i.ready.eq(1), crc.start.eq(1), crc.valid.eq(taken)]
+                m.d.comb += [self.i.ready.eq(1), self.first.eq(1)]
                 with m.If(taken):
                     m.d.sync += [opcode.eq(word[24:32]), self.open.eq(1)]
                     m.next = "MACHINE"
                     self._check_type(m, word)
             with m.State("MACHINE"):
-                m.d.comb += [self.i.ready.eq(1), crc.valid.eq(taken)]
+                m.d.comb += self.i.ready.eq(1)
                 with m.If(taken):
                     m.next = "LENGTH"
                     with m.If(word != self.config.fingerprint):
-                        self._raise(m, ErrorCode.FINGERPRINT, 1)
+                        self._raise(m, ErrorCode.FINGERPRINT)
             with m.State("LENGTH"):
-                m.d.comb += [self.i.ready.eq(1), crc.valid.eq(taken)]
+                m.d.comb += self.i.ready.eq(1)
                 with m.If(taken):
                     m.d.sync += left.eq(word)
                     m.next = "SECTION"
@@ -132,18 +133,19 @@ class FrameReceiver(wiring.Component):
                     with m.If(word == 0):
                         m.next = "CRC"
                     with m.If(((opcode == Opcode.RUN) & (word != 1))
-                              | ((opcode == Opcode.READ) & (word != 2))):
-                        self._raise(m, ErrorCode.LENGTH, 2)
+                              | ((opcode == Opcode.READ) & (word != 2))
+                              | word[LENGTH_BITS:].any()):
+                        self._raise(m, ErrorCode.LENGTH)
             with m.State("ARGUMENT"):
-                m.d.comb += [self.i.ready.eq(1), crc.valid.eq(taken)]
+                m.d.comb += self.i.ready.eq(1)
                 with m.If(taken):
                     m.d.sync += self.argument.eq(word)
                     m.next = "CRC"
-            self._sections(m, opcode, left, taken, crc, exists, fits, entry_words)
+            self._sections(m, opcode, left, taken, exists, fits, entry_words)
             with m.State("CRC"):
                 m.d.comb += self.i.ready.eq(1)
                 with m.If(taken):
-                    self._conclude(m, opcode, word == crc.crc)
+                    self._conclude(m, opcode, word == self.crc)
             with m.State("REQUEST"):
                 with m.If(self.finished):
                     m.d.sync += [self.open.eq(0), self.word.eq(0)]
@@ -154,43 +156,43 @@ class FrameReceiver(wiring.Component):
         known = Cat(word[24:32] == code for code in
                     (Opcode.IMAGE, Opcode.WRITE, Opcode.RUN, Opcode.READ)).any()
         with m.If(word[:16] != MAGIC):
-            self._raise(m, ErrorCode.MAGIC, 0)
+            self._raise(m, ErrorCode.MAGIC)
         with m.Elif(word[16:24] != FORMAT_VERSION):
-            self._raise(m, ErrorCode.VERSION, 0)
+            self._raise(m, ErrorCode.VERSION)
         with m.Elif(~known):
-            self._raise(m, ErrorCode.OPCODE, 0)
+            self._raise(m, ErrorCode.OPCODE)
 
     def _conclude(self, m, opcode, right):
         """After the CRC: carry out the request, or be ready for the next frame."""
         m.d.sync += [self.open.eq(0), self.word.eq(0)]
         m.next = "TYPE"
         with m.If(~right):
-            self._raise(m, ErrorCode.CHECKSUM, self.word)
+            self._raise(m, ErrorCode.CHECKSUM)
         with m.Elif(opcode == Opcode.IMAGE):
             m.d.sync += self.loaded.eq(1)
         with m.Elif((opcode == Opcode.RUN) & ~self.loaded):
-            self._raise(m, ErrorCode.NOT_LOADED, 0)
+            self._raise(m, ErrorCode.NOT_LOADED)
         with m.Elif((opcode == Opcode.RUN) | (opcode == Opcode.READ)):
             m.d.comb += [self.run.eq(opcode == Opcode.RUN), self.read.eq(opcode == Opcode.READ)]
             m.next = "REQUEST"
 
-    def _sections(self, m, opcode, left, taken, crc, exists, fits, entry_words):
+    def _sections(self, m, opcode, left, taken, exists, fits, entry_words):
         """Section headers and entries; an entry is stored one cycle after its last word."""
         word, section, store = self.i.payload, self.section, self.store
         part, entries = Signal(range(self.width // 32)), Signal(16)
         last_word = left == 1
 
         with m.State("SECTION"):
-            m.d.comb += [self.i.ready.eq(1), crc.valid.eq(taken)]
+            m.d.comb += self.i.ready.eq(1)
             with m.If(taken):
                 m.d.sync += [section.memory.eq(word[:8]), section.bank.eq(word[8:16])]
                 m.next = "RANGE"
                 with m.If(~exists):
-                    self._raise(m, ErrorCode.SECTION, self.word)
+                    self._raise(m, ErrorCode.SECTION)
                 with m.Elif(last_word):
-                    self._raise(m, ErrorCode.LENGTH, self.word)
+                    self._raise(m, ErrorCode.LENGTH)
         with m.State("RANGE"):
-            m.d.comb += [self.i.ready.eq(1), crc.valid.eq(taken)]
+            m.d.comb += self.i.ready.eq(1)
             with m.If(taken):
                 m.d.sync += [section.start.eq(word[:16]), section.count.eq(word[16:]),
                              entries.eq(word[16:]), part.eq(0), store.address.eq(word[:16] - 1)]
@@ -201,11 +203,11 @@ class FrameReceiver(wiring.Component):
                 with m.If(last_word):
                     m.next = "CRC"
                 with m.If(~fits):
-                    self._raise(m, ErrorCode.SECTION, self.word)
+                    self._raise(m, ErrorCode.SECTION)
                 with m.Elif(last_word & ~ends):
-                    self._raise(m, ErrorCode.LENGTH, self.word)
+                    self._raise(m, ErrorCode.LENGTH)
         with m.State("ENTRY"):
-            m.d.comb += [self.i.ready.eq(1), crc.valid.eq(taken)]
+            m.d.comb += self.i.ready.eq(1)
             with m.If(taken):
                 m.d.sync += [store.entry.word_select(part, 32).eq(word), part.eq(part + 1)]
                 complete = part + 1 == entry_words
@@ -217,7 +219,7 @@ class FrameReceiver(wiring.Component):
                 with m.If(last_word):
                     m.next = "CRC"
                     with m.If(~complete | (entries != 1)):
-                        self._raise(m, ErrorCode.LENGTH, self.word)
+                        self._raise(m, ErrorCode.LENGTH)
 
     def _known(self, m, word, opcode):
         """Which memories there are, from the ground floor's list."""

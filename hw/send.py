@@ -2,11 +2,10 @@
 
 from amaranth.hdl import Module, Signal
 from amaranth.lib import stream, wiring
-from amaranth.lib.crc import catalog
 from amaranth.lib.wiring import In, Out
 
 from .spec.config import FORMAT_VERSION
-from .spec.link import MAGIC
+from .spec.link import LENGTH_BITS, MAGIC
 
 __all__ = ["FrameSender"]
 
@@ -23,7 +22,7 @@ class FrameSender(wiring.Component):
 
     Members
     -------
-    request : In(1), opcode : In(8), length : In(32)
+    request : In(1), opcode : In(8), length : In(24)
         A frame that should begin; looked at while idle.
     idle : Out(1)
         A request is taken in this cycle.
@@ -33,21 +32,25 @@ class FrameSender(wiring.Component):
         Words to the host.
     sent : Out(1)
         Last word of a frame leaves.
+    checked, first : Out(1)
+        The word that leaves counts for the checksum; it is the first one of its frame.
+    crc : In(32)
+        Checksum of the words that left.
     """
 
     def __init__(self, config):
         self.config = config
         super().__init__({
-            "request": In(1), "opcode": In(8), "length": In(32), "idle": Out(1),
+            "request": In(1), "opcode": In(8), "length": In(LENGTH_BITS), "idle": Out(1),
             "i": In(stream.Signature(32)), "o": Out(stream.Signature(32)), "sent": Out(1),
+            "checked": Out(1), "first": Out(1), "crc": In(32),
         })
 
     def elaborate(self, platform):
         m = Module()
-        opcode, left = Signal(8), Signal(32)
-        m.submodules.crc = crc = catalog.CRC32_ISO_HDLC(data_width=32).create()
+        opcode, left = Signal(8), Signal(LENGTH_BITS)
         leaves = self.o.valid & self.o.ready
-        m.d.comb += [crc.data.eq(self.o.payload), crc.valid.eq(leaves), crc.start.eq(self.idle)]
+        m.d.comb += self.checked.eq(leaves)
         with m.FSM():
             with m.State("IDLE"):
                 m.d.comb += self.idle.eq(1)
@@ -55,7 +58,7 @@ class FrameSender(wiring.Component):
                     m.d.sync += [opcode.eq(self.opcode), left.eq(self.length)]
                     m.next = "TYPE"
             with m.State("TYPE"):
-                m.d.comb += [self.o.valid.eq(1),
+                m.d.comb += [self.o.valid.eq(1), self.first.eq(1),
                              self.o.payload.eq(MAGIC | FORMAT_VERSION << 16 | opcode << 24)]
                 with m.If(leaves):
                     m.next = "MACHINE"
@@ -77,7 +80,7 @@ class FrameSender(wiring.Component):
                     with m.If(left == 1):
                         m.next = "CRC"
             with m.State("CRC"):
-                m.d.comb += [self.o.valid.eq(1), self.o.payload.eq(crc.crc)]
+                m.d.comb += [self.o.valid.eq(1), self.o.payload.eq(self.crc)]
                 with m.If(leaves):
                     m.d.comb += self.sent.eq(1)
                     m.next = "IDLE"

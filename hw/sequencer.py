@@ -6,6 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from .fetch import LayerRequest
 from .layout import layer_layout
+from .spec.cycles import FETCH_CYCLES
 from .spec.memory import PROFILE_COUNTERS, PROFILE_LAYERS
 
 __all__ = ["Profiler", "Sequencer"]
@@ -69,12 +70,15 @@ class Sequencer(wiring.Component):
 
 
 class Profiler(wiring.Component):
-    """Counts per layer and stores the counts in the profile memory under the next layer.
+    """Counts per layer and stores the counts in the profile memory while the next layer starts up.
+
+    No step of the next layer comes before the counts are stored: they are stored where they stand, one
+    per cycle, and cleared. Only the wait for a descriptor begins at once and needs a place of its own.
 
     Members
     -------
     start, done : In(1)
-        First and last cycle of a layer.
+        First and last cycle of a layer; ``start`` comes at least 2 cycles after ``done``.
     index : In(16)
         The layer.
     events : In(4)
@@ -93,33 +97,30 @@ class Profiler(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        counters = [Signal(32, name=name) for name in PROFILE_COUNTERS]
-        stored = [Signal(32, name=f"stored_{name}") for name in PROFILE_COUNTERS]
-        events = Cat(1, self.events)
+        counters = [Signal(32, name=name) for name in PROFILE_COUNTERS[:-1]]
+        waited, waited_before = Signal(range(FETCH_CYCLES + 1)), Signal(range(FETCH_CYCLES + 1))
         running = Signal()
-        for counter, event in zip(counters, events, strict=True):
-            # Waiting for a descriptor comes before the layer it is counted for.
-            counts = event & (self.start | running) if counter is not counters[-1] else event
-            with m.If(self.done):
-                m.d.sync += counter.eq(0)
-            with m.Elif(counts):
-                m.d.sync += counter.eq(counter + 1)
-        with m.If(self.start):
-            m.d.sync += running.eq(1)
-        with m.If(self.done):
-            m.d.sync += running.eq(0)
-
-        place = Signal(range(len(stored) + 1), init=len(stored))
+        place = Signal(range(len(PROFILE_COUNTERS) + 1), init=len(PROFILE_COUNTERS))
         layer = Signal(range(PROFILE_LAYERS))
         m.d.comb += [
-            self.write.eq(place != len(stored)),
-            self.address.eq(Cat(place[:3], layer)), self.data.eq(stored[0]),
+            self.write.eq(place != len(PROFILE_COUNTERS)),
+            self.address.eq(Cat(place[:3], layer)), self.data.eq(waited_before),
         ]
         with m.If(self.write):
             m.d.sync += place.eq(place + 1)
-            m.d.sync += [stored[k].eq(stored[k + 1]) for k in range(len(stored) - 1)]
+        with m.If(self.start):
+            m.d.sync += running.eq(1)
         with m.If(self.done):
-            m.d.sync += [place.eq(0), layer.eq(self.index)]
-            # The last cycle counts, too.
-            m.d.sync += [stored[k].eq(counters[k] + (k == 0)) for k in range(len(stored))]
+            m.d.sync += [running.eq(0), place.eq(0), layer.eq(self.index)]
+
+        for k, (counter, event) in enumerate(zip(counters, Cat(1, self.events[:-1]), strict=True)):
+            with m.If((self.start | running) & event):
+                m.d.sync += counter.eq(counter + 1)
+            with m.If(place == k):
+                m.d.comb += self.data.eq(counter)
+                m.d.sync += counter.eq(0)
+        with m.If(self.events[-1]):
+            m.d.sync += waited.eq(waited + 1)
+        with m.If(self.done):
+            m.d.sync += [waited.eq(0), waited_before.eq(waited)]
         return m

@@ -100,6 +100,6 @@ class ThresholdUnit(wiring.Component):
             with m.Else():
                 m.d.sync += ring[0].eq(ring[places - 1])
             m.d.sync += ring[1].eq(ring[0])
-            m.d.sync += ring[2].eq(Mux(self.raw, ring[1], compared))
+            m.d.sync += ring[2].eq(compared)
             m.d.sync += [ring[place].eq(ring[place - 1]) for place in range(3, places)]
         return m

@@ -139,7 +139,7 @@ class OutputPlace(data.StructLayout):
 
     def __init__(self, config):
         super().__init__({"bank": range(max(config.rows, 2)),
-                          "address": range(2 * config.activation_depth), "valid": 1})
+                          "address": range(4 * config.activation_depth), "valid": 1})
 
 
 class WriteWalker(wiring.Component):
@@ -201,7 +201,7 @@ class WriteWalker(wiring.Component):
     def _places(self, m, raster, step):
         """The raster's pixel in the reader's layout; three cursors and two phases follow it."""
         layer, rows, depth = self.layer, self.config.rows, self.config.activation_depth
-        cursor = data.StructLayout({"bank": range(max(rows, 2)), "address": range(2 * depth)})
+        cursor = data.StructLayout({"bank": range(max(rows, 2)), "address": range(4 * depth)})
         pixel, line, image = (Signal(cursor, name=name) for name in ("pixel", "line", "image"))
         phase_x, phase_y = Signal(3), Signal(3)
         offset_x, offset_y = (Signal(range(2 * depth), name=f"offset_{axis}") for axis in "xy")

@@ -5,7 +5,7 @@ import numpy as np
 from hw.spec.config import FORMAT_VERSION
 from hw.spec.cycles import predict_run
 from hw.spec.descriptor import DESCRIPTOR, descriptor_limits, first_violation
-from hw.spec.link import HEADER_WORDS, MAGIC, ErrorCode, Opcode
+from hw.spec.link import HEADER_WORDS, LENGTH_BITS, MAGIC, ErrorCode, Opcode
 from hw.spec.memory import PROFILE_COUNTERS, PROFILE_LAYERS, Memory, banks
 from hw.spec.registers import DEFAULT_WATCHDOG_CYCLES, IDENTITY, REGISTERS, RegisterAddress
 
@@ -103,6 +103,8 @@ class ReferenceMachine:
         """Checks and obeys the frame that `words` begin with; returns its length."""
         opcode = self._check_header(words)
         length = int(words[2])
+        if length >> LENGTH_BITS:
+            raise _Fault(ErrorCode.LENGTH, 2)
         end = HEADER_WORDS + length
         if opcode in (Opcode.IMAGE, Opcode.WRITE):
             self._store_sections(words[:end], length)
@@ -186,7 +188,7 @@ class ReferenceMachine:
 
     def _run(self, first, count, answers):
         if not self._loaded:
-            raise _Fault(ErrorCode.NOT_LOADED, 0)
+            raise _Fault(ErrorCode.NOT_LOADED, HEADER_WORDS + 1)
         self._registers[RegisterAddress.CYCLES] = self._registers[RegisterAddress.LAYERS] = 0
         executed = []
         coming = self._fetch(first) if count else None

@@ -140,23 +140,26 @@ def descriptor_limits(config):
     dict
         Field name -> ``(low, high)``.
     """
-    words, weights = config.activation_depth, config.weight_depth
-    taps, pairs = MAX_KERNEL * MAX_KERNEL, MAX_PLANES * MAX_PLANES
+    def up_to(value):
+        return (1 << value.bit_length()) - 1
+
+    words, weights = up_to(config.activation_depth), up_to(config.weight_depth)
+    taps, pairs = up_to(MAX_KERNEL * MAX_KERNEL), up_to(MAX_PLANES * MAX_PLANES)
     return {
         "tag": (DESCRIPTOR_TAG, DESCRIPTOR_TAG), "raw": (0, 1), "code_bits": (1, config.code_bits),
-        "pixel_tiles": (1, words), "col_tiles": (1, config.bias_depth),
+        "pixel_tiles": (1, words), "col_tiles": (1, up_to(config.bias_depth)),
         "tile_words": (1, words), "words": (1, words),
-        "activation_base": (0, words - 1), "pad_base": (0, words - 1),
-        "tap_base": (0, config.tap_depth - 1), "taps_per_group": (1, taps), "groups": (1, taps),
-        "pair_base": (0, config.pair_depth - 1), "pairs": (1, pairs),
+        "activation_base": (0, words), "pad_base": (0, words),
+        "tap_base": (0, up_to(config.tap_depth)), "taps_per_group": (1, taps), "groups": (1, taps),
+        "pair_base": (0, up_to(config.pair_depth)), "pairs": (1, pairs),
         "passes_per_group": (1, pairs),
-        "weight_base": (0, weights - 1), "col_tile_words": (1, weights),
-        "scale_base": (0, config.scale_depth - 1), "bias_base": (0, config.bias_depth - 1),
-        "threshold_base": (0, config.threshold_depth - 1), "last_cols": (1, config.cols),
+        "weight_base": (0, weights), "col_tile_words": (1, weights),
+        "scale_base": (0, up_to(config.scale_depth)), "bias_base": (0, up_to(config.bias_depth)),
+        "threshold_base": (0, up_to(config.threshold_depth)), "last_cols": (1, up_to(config.cols)),
         "pitch_x": (1, MAX_MAP), "pitch_y": (1, MAX_MAP),
         "out_width": (1, MAX_MAP), "out_height": (1, MAX_MAP),
-        "pixels": (1, config.rows * words),
-        "out_base": (0, words - 1), "out_tile_words": (0, words), "out_plane_words": (0, words),
+        "pixels": (1, up_to(config.rows * config.activation_depth)),
+        "out_base": (0, words), "out_tile_words": (0, words), "out_plane_words": (0, words),
         "out_stride_x": (1, MAX_STRIDE), "out_stride_y": (1, MAX_STRIDE),
         "out_phase_x": (0, words), "out_phase_y": (0, words),
         "out_line_banks": (0, config.rows - 1), "out_line_words": (0, words),

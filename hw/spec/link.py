@@ -24,10 +24,13 @@ import zlib
 
 from .config import FORMAT_VERSION
 
-__all__ = ["ErrorCode", "HEADER_WORDS", "MAGIC", "Opcode", "crc32", "frame", "section_header"]
+__all__ = ["ErrorCode", "HEADER_WORDS", "LENGTH_BITS", "MAGIC", "Opcode", "crc32", "frame", "section_header"]
 
 MAGIC = 0x4C58
 """Low half of word 0 of every frame: the letters XL."""
+
+LENGTH_BITS = 24
+"""Bits of a payload length: at most 2 ** 24 - 1 words."""
 
 HEADER_WORDS = 3
 """Words before the payload."""
@@ -67,7 +70,7 @@ class ErrorCode(enum.IntEnum):
     #: host may not #: use (index of the header's first word), or entries past its end (index of
     #: the second).
     SECTION = 7
-    #: RUN before an image. Index 0.
+    #: RUN before an image. Index of the CRC.
     NOT_LOADED = 8
     #: A descriptor field is out of its bounds, or the descriptor past the program. Address in
     #: program memory.
