@@ -46,7 +46,7 @@ class MachineConfig:
     #: A scale ``S``, including its sign.
     scale_bits: int = 16
     #: An accumulator, a bias and a threshold, including the sign.
-    acc_bits: int = 32
+    acc_bits: int = 28
     #: Widest output code, and so the number of planes it is stored as.
     code_bits: int = 4
     #: Entries of ``lanes`` bits per activation bank (one bank per row).
