@@ -19,9 +19,9 @@ def _image(bit):
 class Checksum(wiring.Component):
     """CRC-32 (ISO-HDLC) over words taken as little-endian bytes, as :func:`hw.spec.link.crc32`.
 
-    A CRC as wide as its data depends on the exclusive-or of state and data alone; forming that first
-    takes a third of the logic of the two matrices that a generic CRC has. Link frames go one way at a
-    time, so one checksum serves both ends.
+    A CRC as wide as its data depends on the exclusive-or of state and data alone; forming that
+    first takes half the logic of the two matrices that a generic CRC has. Link frames go one way at
+    a time, so one checksum serves both ends.
 
     Members
     -------

@@ -49,7 +49,8 @@ class Readback(wiring.Component):
     def __init__(self, config):
         self.config = config
         super().__init__({
-            "start": In(1), "section": In(SectionHeader), "active": Out(1), "length": Out(LENGTH_BITS),
+            "start": In(1), "section": In(SectionHeader), "active": Out(1),
+            "length": Out(LENGTH_BITS),
             "probe": Out(wiring.Signature({
                 "valid": Out(1), "bank": Out(range(max(config.rows, 2))),
                 "address": Out(range(config.activation_depth))})),
@@ -73,7 +74,7 @@ class Readback(wiring.Component):
             self.probe.valid.eq(self.active & ~profiled),
             self.probe.bank.eq(self.section.bank), self.probe.address.eq(address),
             self.profile_address.eq(address),
-            # The probe stays on, so the entry stays where it appeared until all its words are taken.
+            # The probe stays on, so the entry stays where it appeared until it is sent.
             self.o.payload.eq(Mux(profiled, self.profile, words_of_entry[part])),
         ]
         with m.FSM():

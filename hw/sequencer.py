@@ -72,8 +72,9 @@ class Sequencer(wiring.Component):
 class Profiler(wiring.Component):
     """Counts per layer and stores the counts in the profile memory while the next layer starts up.
 
-    No step of the next layer comes before the counts are stored: they are stored where they stand, one
-    per cycle, and cleared. Only the wait for a descriptor begins at once and needs a place of its own.
+    No step of the next layer comes before the counts are stored: they are stored where they stand,
+    one per cycle, and cleared. Only the wait for a descriptor begins at once and needs a place of
+    its own.
 
     Members
     -------

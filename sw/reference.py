@@ -50,12 +50,12 @@ class ReferenceMachine:
             RegisterAddress.IDENTITY: IDENTITY, RegisterAddress.VERSION: FORMAT_VERSION,
             RegisterAddress.FINGERPRINT: config.fingerprint,
             RegisterAddress.WATCHDOG: DEFAULT_WATCHDOG_CYCLES}
+        self._registers[RegisterAddress.CYCLES] = self._registers[RegisterAddress.LAYERS] = 0
         self._reset()
 
     def _reset(self):
         self._loaded = False
-        for address in (RegisterAddress.ERROR_CODE, RegisterAddress.ERROR_WORD,
-                        RegisterAddress.CYCLES, RegisterAddress.LAYERS):
+        for address in (RegisterAddress.ERROR_CODE, RegisterAddress.ERROR_WORD):
             self._registers[address] = 0
 
     def __enter__(self):

@@ -24,7 +24,8 @@ import zlib
 
 from .config import FORMAT_VERSION
 
-__all__ = ["ErrorCode", "HEADER_WORDS", "LENGTH_BITS", "MAGIC", "Opcode", "crc32", "frame", "section_header"]
+__all__ = ["ErrorCode", "HEADER_WORDS", "LENGTH_BITS", "MAGIC", "Opcode", "crc32", "frame",
+           "section_header"]
 
 MAGIC = 0x4C58
 """Low half of word 0 of every frame: the letters XL."""
@@ -62,12 +63,12 @@ class ErrorCode(enum.IntEnum):
     #: No such opcode from the host. Index 0.
     OPCODE = 4
     #: The payload has the wrong length for its opcode (index 2), or ends inside a section (index
-    #: of its #: last word).
+    #: of its last word).
     LENGTH = 5
     #: The CRC differs. Index of the CRC.
     CHECKSUM = 6
     #: A section header, or a READ, names a memory or bank that the machine does not have or the
-    #: host may not #: use (index of the header's first word), or entries past its end (index of
+    #: host may not use (index of the header's first word), or entries past its end (index of
     #: the second).
     SECTION = 7
     #: RUN before an image. Index of the CRC.
