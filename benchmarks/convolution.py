@@ -2,7 +2,7 @@
 
 The layer is the body of a low-bit network: 3 x 3, 64 to 64 channels on a 16 x 16 map, 1-bit weights
 with a scale per channel, 2-bit activations whose planes have scales in no simple ratio. Useful
-lane-cycles are outputs times inputs of an output times plane pairs; all lane-cycles are cycles times
+lane-cycles are outputs times inputs of an output times plane pairs; all of them are cycles times
 rows, columns and lanes, from the layer's first cycle to its last write.
 """
 

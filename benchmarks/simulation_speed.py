@@ -161,7 +161,7 @@ class Bare:
         np.tile(run, RUNS).astype("<u4").tofile(self.folder / "run.bin")
         answer = subprocess.run([self.program, "load.bin", "run.bin"], cwd=self.folder, check=True,
                                 capture_output=True, text=True, timeout=600)
-        cycles, seconds, _words = answer.stdout.split()
+        cycles, seconds, _words = answer.stdout.splitlines()[-1].split()
         return {"cycles": int(cycles), "seconds": float(seconds),
                 "build_seconds": self.build_seconds}
 

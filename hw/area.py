@@ -13,9 +13,9 @@ CELLS = {
              "ff": {"TRELLIS_FF": 1}, "block_ram": {"DP16KD": 1, "PDPW16KD": 1},
              "dsp": {"MULT18X18D": 1}},
     # The carry of a logic cell comes beside its LUT.
-    "ice40": {"lut": {"SB_LUT4": 1}, "ff": {"SB_DFF*": 1}, "block_ram": {"SB_RAM40_4K*": 1},
-              "dsp": {"SB_MAC16": 1}},
-    # Block RAM in halves of 18 Kibit; an inverter is a LUT, as no later step absorbs it for certain.
+    "ice40": {"lut": {"SB_LUT4": 1}, "ff": {"SB_DFF*": 1},
+              "block_ram": {"SB_RAM40_4K*": 1}, "dsp": {"SB_MAC16": 1}},
+    # Block RAM in halves of 18 Kibit; an inverter may need a LUT.
     "xc7": {"lut": {"LUT*": 1, "INV": 1, "SRL16E": 1, "SRLC32E": 1, "RAM32M": 4, "RAM64M": 4,
                     "RAM32X1D": 2, "RAM64X1D": 2, "RAM128X1D": 4},
             "ff": {"FDRE": 1, "FDSE": 1, "FDCE": 1, "FDPE": 1},
@@ -80,8 +80,8 @@ def area_tree(statistics, target):
     Parameters
     ----------
     statistics : dict
-        What ``stat -json`` of Yosys wrote for a design that kept its hierarchy. Counts per module are
-        local; a submodule is listed among the cells under its module's name.
+        What ``stat -json`` of Yosys wrote for a design that kept its hierarchy. Counts per module
+        are local; a submodule is listed among the cells under its module's name.
     target : str
         Key of :data:`CELLS`.
 

@@ -29,24 +29,30 @@ class Checksum(wiring.Component):
         The word is the first of a frame.
     valid : In(1), data : In(32)
         A word.
+    pending : Out(1)
+        The word of the cycle before is not yet in ``crc``.
     crc : Out(32)
-        CRC of all words up to the cycle before.
+        CRC of all words but a pending one.
     """
 
     start: In(1)
     valid: In(1)
     data: In(32)
+    pending: Out(1)
     crc: Out(32)
 
     def elaborate(self, platform):
         m = Module()
         state, mixed = Signal(32, init=_ONES), Signal(32)
+        # A word waits a cycle, as the way to here is long.
+        start, data = Signal(), Signal(32)
+        m.d.sync += [start.eq(self.start), self.pending.eq(self.valid), data.eq(self.data)]
         m.d.comb += [
-            mixed.eq(Mux(self.start, _ONES, state) ^ self.data),
+            mixed.eq(Mux(start, _ONES, state) ^ data),
             self.crc.eq(~state),
         ]
         images = [_image(bit) for bit in range(32)]
-        with m.If(self.valid):
+        with m.If(self.pending):
             for k in range(32):
                 m.d.sync += state[k].eq(
                     Cat(mixed[bit] for bit in range(32) if images[bit] >> k & 1).xor())

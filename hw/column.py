@@ -5,6 +5,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from .layout import layer_layout
+from .turns import last_turn
 
 __all__ = ["PassSequencer", "PassToken"]
 
@@ -59,32 +60,27 @@ class PassSequencer(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         layer, token = self.layer, self.token
-        step = Signal.like(layer.passes_per_group, name="step")
-        group = Signal.like(layer.groups, name="group")
-        col = Signal.like(layer.col_tiles, name="col")
-        step_last = step + 1 == layer.passes_per_group
-        group_last = group + 1 == layer.groups
-        col_last = col + 1 == layer.col_tiles
+        def last(name, turns, ends):
+            return last_turn(m, name, turns, begin=self.start, end=self.drained & ends)
+
+        step_last = last("step", layer.passes_per_group, 1)
+        group_last = last("group", layer.groups, step_last)
+        col_last = last("col", layer.col_tiles, token.final)
         m.d.comb += [
-            token.first.eq((step == 0) & (group == 0)),
             token.final.eq(step_last & group_last),
             self.fault_scales.eq(self.drained & (token.scale >= self.config.scale_depth)),
             self.fault_biases.eq(self.drained & (token.bias >= self.config.bias_depth)),
             self.fault_thresholds.eq(self.drained & ~layer.raw
                                      & (token.block >= self.config.threshold_depth)),
         ]
-        rewind = Signal()
-        with m.If(self.start):
-            m.d.comb += rewind.eq(1)
-        with m.Elif(self.drained):
-            m.d.sync += [step.eq(step + 1), token.scale.eq(token.scale + 1)]
-            with m.If(step_last):
-                m.d.sync += [step.eq(0), group.eq(group + 1)]
+        first = Signal()
+        m.d.comb += token.first.eq(first)
+        with m.If(self.drained):
+            m.d.sync += [first.eq(token.final), token.scale.eq(token.scale + 1)]
             with m.If(token.final):
-                m.d.sync += [group.eq(0), col.eq(col + 1), token.bias.eq(token.bias + 1),
+                m.d.sync += [token.bias.eq(token.bias + 1),
                              token.block.eq(token.block + (1 << layer.code_bits))]
-                m.d.comb += rewind.eq(col_last)
-        with m.If(rewind):
-            m.d.sync += [step.eq(0), group.eq(0), col.eq(0), token.scale.eq(layer.scale_base),
+        with m.If(self.start | (self.drained & token.final & col_last)):
+            m.d.sync += [first.eq(1), token.scale.eq(layer.scale_base),
                          token.bias.eq(layer.bias_base), token.block.eq(layer.threshold_base)]
         return m

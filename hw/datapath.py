@@ -1,6 +1,6 @@
 """From a layer to its results: feed, banks, rotator, array, units and writer."""
 
-from amaranth.hdl import Module, Signal
+from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -91,13 +91,14 @@ class Datapath(wiring.Component):
         m.d.comb += [
             raw.raw.eq(self.layer.raw),
             tiles.step.eq(writer.tile_done | raw.tile_done),
-            feed.raw_done.eq(raw.tile_done),
             self.raw_request.eq(raw.request),
             self.events[0].eq(feed.busy), self.events[1].eq(feed.stalled_on_drain),
             self.events[2].eq(feed.stalled_on_output),
             self.done.eq(raw.done | writer.done),
         ]
 
+        # That a raw tile has left comes from the far end of the link: a cycle to cross the chip.
+        m.d.sync += feed.raw_done.eq(raw.tile_done)
         self._tables(m, feed)
         self._activations(m, feed, array, writer)
         self._weights(m, feed, array)
@@ -142,28 +143,25 @@ class Datapath(wiring.Component):
         config, store = self.config, self.store
         m.submodules.rotator = rotator = Rotator(config.rows, config.lanes)
         loading = self._stored(Memory.ACTIVATIONS)
+        address = Signal(range(config.activation_depth), name="write_address")
+        word = Signal(config.lanes, name="write_word")
+        m.d.sync += [address.eq(Mux(loading, store.address, writer.write.address)),
+                     word.eq(Mux(loading, store.entry, writer.write.data))]
         for b in range(config.rows):
             bank = Bank(config.lanes, config.activation_depth, granules=config.granules)
             m.submodules[f"activations_{b}"] = bank
-            written = (loading & (store.bank == b)) | writer.write.banks[b]
             granules = Signal(config.granules, name=f"granules_{b}")
-            with m.If(written):
-                m.d.comb += granules.eq(writer.write.granules)
-                with m.If(loading):
-                    m.d.comb += granules.eq(~0)
+            m.d.sync += granules.eq(Mux(writer.write.banks[b], writer.write.granules, 0))
+            with m.If(loading & (store.bank == b)):
+                m.d.sync += granules.eq(~0)
             fetched = Signal(config.lanes, name=f"fetched_{b}")
             m.d.sync += fetched.eq(bank.read_data)
             m.d.comb += [
-                bank.write.eq(granules),
+                bank.write.eq(granules), bank.write_address.eq(address),
+                bank.write_data.eq(word),
                 bank.read.eq(1), bank.read_address.eq(feed.read.address[b]),
                 rotator.banks[b].eq(fetched),
             ]
-            with m.If(loading):
-                m.d.comb += [bank.write_address.eq(store.address),
-                             bank.write_data.eq(store.entry)]
-            with m.Else():
-                m.d.comb += [bank.write_address.eq(writer.write.address),
-                             bank.write_data.eq(writer.write.data)]
         rotation, flags = feed.read.rotation, feed.flags
         for stage in range(2):
             later = Signal.like(rotation, name=f"rotation_{stage}")

@@ -70,23 +70,33 @@ class DescriptorFetch(wiring.Component):
         words = len(DESCRIPTOR)
         left, address = Signal(16), Signal(21)
         place, arriving = Signal(range(words + 1)), Signal(range(words + 1))
-        fetching, arrived, outside, bad = Signal(), Signal(), Signal(), Signal()
+        fetching, arrived, bad = Signal(), Signal(), Signal()
+        outside, arrived_outside = Signal(), Signal()
         m.d.comb += [
             fetching.eq((left != 0) & (place != words)),
             self.read.eq(fetching),
             self.address.eq(address),
-            self.fault.eq(arrived & (outside | bad)),
         ]
+        m.d.sync += [arrived.eq(fetching), arriving.eq(place)]
+        # Block RAM is slow and the checks are deep: they work on a copy, a cycle later.
+        checked, checking = Signal(), Signal.like(arriving)
+        word, arrived_address = Signal.like(self.word), Signal.like(self.fault_address)
         m.d.sync += [
-            arrived.eq(fetching), arriving.eq(place),
-            outside.eq(address >= self.config.program_depth), self.fault_address.eq(address),
+            checked.eq(arrived), checking.eq(arriving), word.eq(self.word),
+            arrived_address.eq(address), self.fault_address.eq(arrived_address),
+            outside.eq(arrived_outside),
         ]
+        m.d.sync += arrived_outside.eq(address >= self.config.program_depth)
+        m.d.comb += self.fault.eq(checked & (outside | bad))
+        with m.Switch(checking):
+            for index in range(words):
+                with m.Case(index):
+                    m.d.comb += bad.eq(_violated(self.config, index, word))
         with m.If(fetching):
             m.d.sync += [place.eq(place + 1), address.eq(address + 1)]
         with m.Switch(arriving):
             for index in range(words):
                 with m.Case(index):
-                    m.d.comb += bad.eq(_violated(self.config, index, self.word))
                     with m.If(arrived):
                         m.d.sync += assign_word(DESCRIPTOR, self.o.payload.layer, index, self.word)
         with m.If(arrived & (arriving == words - 1)):

@@ -53,7 +53,7 @@ class Loom(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         config = self.config
-        reset, stop = Signal(), Signal()
+        reset, stop, refused = Signal(), Signal(), Signal()
         m.submodules.registers = registers = RegisterFile(config)
         codes = [*RECEIVER_ERRORS, ErrorCode.LINK_TIMEOUT, ErrorCode.DESCRIPTOR,
                  *(ErrorCode.ADDRESS for _ in FAULT_MEMORIES), ErrorCode.WATCHDOG]
@@ -70,6 +70,9 @@ class Loom(wiring.Component):
         datapath = Datapath(config, popcount=self.popcount, width=receiver.width)
         m.submodules.datapath = ResetInserter(stop)(datapath)
 
+        # A request has the comparison of a whole checksum behind it; it is acted on a cycle later.
+        run, read = Signal(), Signal()
+        m.d.sync += [refused.eq(receiver.fault.any()), run.eq(receiver.run), read.eq(receiver.read)]
         wiring.connect(m, wiring.flipped(self.registers), registers.bus)
         wiring.connect(m, receiver.store, datapath.store)
         wiring.connect(m, readback.probe, datapath.probe)
@@ -79,15 +82,16 @@ class Loom(wiring.Component):
             stop.eq(reset | fault.halt),
             self.error.eq(fault.halt),
             receiver.i.payload.eq(self.i.payload),
-            receiver.i.valid.eq(self.i.valid & ~fault.halt),
+            # Between a fault and the halt no word is taken.
+            receiver.i.valid.eq(self.i.valid & ~fault.halt & ~refused),
             # A halted machine swallows words, so that a host never hangs on it.
-            self.i.ready.eq(receiver.i.ready | fault.halt),
-            fetch.start.eq(receiver.run), fetch.first.eq(receiver.argument[:16]),
+            self.i.ready.eq((receiver.i.ready & ~refused) | fault.halt),
+            fetch.start.eq(run), fetch.first.eq(receiver.argument[:16]),
             fetch.count.eq(receiver.argument[16:]),
-            sequencer.run.eq(receiver.run), sequencer.count.eq(receiver.argument[16:]),
+            sequencer.run.eq(run), sequencer.count.eq(receiver.argument[16:]),
             datapath.layer.eq(sequencer.layer), datapath.start.eq(sequencer.start),
             sequencer.layer_done.eq(datapath.done),
-            readback.start.eq(receiver.read), readback.section.eq(receiver.section),
+            readback.start.eq(read), readback.section.eq(receiver.section),
             readback.activations.eq(datapath.probed),
         ]
         m.submodules.checksum = checksum = Checksum()
@@ -96,13 +100,15 @@ class Loom(wiring.Component):
             checksum.start.eq(Mux(sender.idle, receiver.first, sender.first)),
             checksum.valid.eq(receiver.checked | sender.checked),
             receiver.crc.eq(checksum.crc), sender.crc.eq(checksum.crc),
+            receiver.crc_pending.eq(checksum.pending), sender.crc_pending.eq(checksum.pending),
         ]
         self._memories(m, stop, receiver, fetch, sequencer, datapath, readback)
-        answering = self._answers(m, receiver, sender, sequencer, datapath, readback)
+        answering = self._answers(m, receiver, read, sender, sequencer, datapath, readback)
         watching = self._watch(m, registers, receiver, sender, sequencer, datapath)
         self._faults(m, fault, receiver, fetch, sequencer, datapath, watching)
 
-        m.d.comb += self.busy.eq(~fault.halt & (receiver.open | sequencer.active | answering))
+        m.d.comb += self.busy.eq(~fault.halt & (receiver.open | sequencer.active | answering
+                                                | run | read | fault.faults.any()))
         # What ended a run is kept for the host, though the sequencer itself is stopped by a fault.
         with m.If(sequencer.active & ~stop):
             m.d.sync += [registers.cycles.eq(sequencer.cycles),
@@ -133,14 +139,15 @@ class Loom(wiring.Component):
             profile.write.eq(profiler.write), profile.write_address.eq(profiler.address),
             profile.write_data.eq(profiler.data),
             profile.read.eq(1), profile.read_address.eq(readback.profile_address),
-            readback.profile.eq(profile.read_data),
         ]
+        # An output register, as behind all block RAM; a probe takes longer than this anyway.
+        m.d.sync += readback.profile.eq(profile.read_data)
 
-    def _answers(self, m, receiver, sender, sequencer, datapath, readback):
+    def _answers(self, m, receiver, read, sender, sequencer, datapath, readback):
         """Who may send: a raw tile first, then the end of the run, or a read."""
         config = self.config
         done, reading, kind = Signal(), Signal(), Signal(8)
-        with m.If(receiver.read):
+        with m.If(read):
             m.d.sync += reading.eq(1)
         with m.If(sequencer.done):
             m.d.sync += done.eq(1)
@@ -175,12 +182,17 @@ class Loom(wiring.Component):
         """A frame that stops, and a run that stands still; never both at once."""
         m.submodules.watchdog = watchdog = Watchdog()
         answered = sender.o.valid & sender.o.ready
-        receiving = receiver.open & receiver.i.ready
+        receiving, active = Signal(), Signal()
+        moved_in, moved_on = Signal(), Signal()
+        m.d.sync += [
+            receiving.eq(receiver.open & receiver.i.ready), active.eq(sequencer.active),
+            moved_in.eq(self.i.valid),
+            moved_on.eq(datapath.events[0] | sequencer.start | answered),
+        ]
         m.d.comb += [
             watchdog.limit.eq(registers.watchdog),
-            watchdog.on.eq(receiving | sequencer.active),
-            watchdog.progress.eq(Mux(receiving, self.i.valid,
-                                     datapath.events[0] | sequencer.start | answered)),
+            watchdog.on.eq(receiving | active),
+            watchdog.progress.eq(Mux(receiving, moved_in, moved_on)),
         ]
         return watchdog.bark & receiving, watchdog.bark & ~receiving
 
@@ -190,5 +202,6 @@ class Loom(wiring.Component):
         sources += [(datapath.faults[k], Cat(Const(int(memory), 8), sequencer.index))
                     for k, memory in enumerate(FAULT_MEMORIES)]
         sources.append((watching[1], sequencer.index))
+        # Faults come from far off and deep down: they are caught a cycle before they are sorted.
         for k, (flag, word) in enumerate(sources):
-            m.d.comb += [fault.faults[k].eq(flag), fault.words[k].eq(word)]
+            m.d.sync += [fault.faults[k].eq(flag), fault.words[k].eq(word)]

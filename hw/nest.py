@@ -1,10 +1,11 @@
 """The loop nest: one step per cycle, through all loops of a layer without a bubble."""
 
-from amaranth.hdl import Cat, Module, Signal
+from amaranth.hdl import Module, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from .layout import layer_layout
+from .turns import last_turn
 
 __all__ = ["LoopNest", "Step"]
 
@@ -25,10 +26,10 @@ class Step(data.StructLayout):
     def __init__(self, config):
         super().__init__({
             "tap_index": range(2 * config.tap_depth), "pair_index": range(2 * config.pair_depth),
-            "word": range(config.activation_depth),
+            "word": range(2 * config.activation_depth),
             "tile_address": range(4 * config.activation_depth),
             "weight_address": range(4 * config.weight_depth),
-            "weight_word": range(config.weight_depth),
+            "weight_word": range(2 * config.weight_depth),
             "pair_first": 1, "pair_last": 1, "tile_last": 1, "new_tile": 1})
 
 
@@ -58,33 +59,31 @@ class LoopNest(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         layer, step = self.layer, self.o.payload
-        tap, pair, group, col, pixel = (
-            Signal.like(layer[limit], name=name) for name, limit in (
-                ("tap", "taps_per_group"), ("pair", "pairs"), ("group", "groups"),
-                ("col", "col_tiles"), ("pixel", "pixel_tiles")))
         group_taps = Signal.like(step.tap_index, name="group_taps")
         tile_weights = Signal.like(step.weight_address, name="tile_weights")
-        begun = Signal()
+        begun, taken, word_last = Signal(), Signal(), Signal()
         m.d.sync += begun.eq(self.start)
+        m.d.comb += taken.eq(self.o.valid & self.o.ready)
 
-        word_last, tap_last, pair_last, group_last, col_last, pixel_last = (
-            Signal(name=f"{loop}_last") for loop in ("word", "tap", "pair", "group", "col",
-            "pixel"))
-        m.d.comb += [
-            word_last.eq(step.word + 1 == layer.words),
-            tap_last.eq(tap + 1 == layer.taps_per_group),
-            pair_last.eq(pair + 1 == layer.pairs),
-            group_last.eq(group + 1 == layer.groups),
-            col_last.eq(col + 1 == layer.col_tiles),
-            pixel_last.eq(pixel + 1 == layer.pixel_tiles),
-            step.pair_first.eq((tap == 0) & (step.word == 0)),
-            step.pair_last.eq(word_last & tap_last),
-            step.tile_last.eq(step.pair_last & pair_last & group_last),
-        ]
+        def last(name, turns, ends):
+            return last_turn(m, name, turns, begin=begun, end=taken & ends)
+
+        tap_last = last("tap", layer.taps_per_group, word_last)
+        m.d.comb += step.pair_last.eq(word_last & tap_last)
+        pair_last = last("pair", layer.pairs, step.pair_last)
+        group_last = last("group", layer.groups, step.pair_last & pair_last)
+        m.d.comb += step.tile_last.eq(step.pair_last & pair_last & group_last)
+        col_last = last("col", layer.col_tiles, step.tile_last)
+        pixel_last = last("pixel", layer.pixel_tiles, step.tile_last & col_last)
+        with m.If(begun | taken):
+            m.d.sync += [word_last.eq(step.word + 2 == layer.words),
+                         step.pair_first.eq(begun | step.pair_last)]
+            with m.If(begun | word_last):
+                m.d.sync += word_last.eq(layer.words == 1)
 
         with m.If(begun):
             m.d.sync += [
-                Cat(tap, pair, group, col, pixel, step.word, step.weight_word).eq(0),
+                step.word.eq(0), step.weight_word.eq(0),
                 step.tap_index.eq(layer.tap_base), group_taps.eq(layer.tap_base),
                 step.pair_index.eq(layer.pair_base),
                 step.tile_address.eq(layer.activation_base),
@@ -92,32 +91,29 @@ class LoopNest(wiring.Component):
                 step.new_tile.eq(1),
                 self.o.valid.eq(1),
             ]
-        with m.Elif(self.o.valid & self.o.ready):
+        with m.Elif(taken):
             m.d.sync += [step.new_tile.eq(0), step.word.eq(step.word + 1),
                          step.weight_word.eq(step.weight_word + 1)]
             with m.If(word_last):
-                m.d.sync += [step.word.eq(0), tap.eq(tap + 1),
-                             step.tap_index.eq(step.tap_index + 1)]
+                m.d.sync += [step.word.eq(0), step.tap_index.eq(step.tap_index + 1)]
             with m.If(step.pair_last):
-                m.d.sync += [tap.eq(0), step.weight_word.eq(0), step.tap_index.eq(group_taps),
-                             pair.eq(pair + 1), step.pair_index.eq(step.pair_index + 1)]
+                m.d.sync += [step.weight_word.eq(0), step.tap_index.eq(group_taps),
+                             step.pair_index.eq(step.pair_index + 1)]
                 with m.If(pair_last):
-                    m.d.sync += [pair.eq(0), step.pair_index.eq(layer.pair_base),
-                                 group.eq(group + 1),
+                    m.d.sync += [step.pair_index.eq(layer.pair_base),
                                  group_taps.eq(step.tap_index + 1),
                                  step.tap_index.eq(step.tap_index + 1),
                                  step.weight_address.eq(step.weight_address
                                                         + step.weight_word + 1)]
             with m.If(step.tile_last):
-                m.d.sync += [group.eq(0), group_taps.eq(layer.tap_base),
+                m.d.sync += [group_taps.eq(layer.tap_base),
                              step.tap_index.eq(layer.tap_base),
-                             col.eq(col + 1),
                              tile_weights.eq(tile_weights + layer.col_tile_words),
                              step.weight_address.eq(tile_weights + layer.col_tile_words)]
                 with m.If(col_last):
-                    m.d.sync += [col.eq(0), tile_weights.eq(layer.weight_base),
+                    m.d.sync += [tile_weights.eq(layer.weight_base),
                                  step.weight_address.eq(layer.weight_base),
-                                 pixel.eq(pixel + 1), step.new_tile.eq(1),
+                                 step.new_tile.eq(1),
                                  step.tile_address.eq(step.tile_address + layer.tile_words)]
                     with m.If(pixel_last):
                         m.d.sync += self.o.valid.eq(0)

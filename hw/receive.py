@@ -76,6 +76,8 @@ class FrameReceiver(wiring.Component):
         The word taken counts for the checksum; it is the first one of its frame.
     crc : In(32)
         Checksum of the words taken.
+    crc_pending : In(1)
+        It is not up to date.
     fault : Out(8)
         One bit per code of ``RECEIVER_ERRORS``.
     """
@@ -89,7 +91,7 @@ class FrameReceiver(wiring.Component):
             "loaded": Out(1), "run": Out(1), "read": Out(1), "argument": Out(32),
             "section": Out(SectionHeader), "finished": In(1),
             "open": Out(1), "word": Out(LENGTH_BITS),
-            "checked": Out(1), "first": Out(1), "crc": In(32),
+            "checked": Out(1), "first": Out(1), "crc": In(32), "crc_pending": In(1),
             "fault": Out(len(RECEIVER_ERRORS)),
         })
 
@@ -143,7 +145,7 @@ class FrameReceiver(wiring.Component):
                     m.next = "CRC"
             self._sections(m, opcode, left, taken, exists, fits, entry_words)
             with m.State("CRC"):
-                m.d.comb += self.i.ready.eq(1)
+                m.d.comb += self.i.ready.eq(~self.crc_pending)
                 with m.If(taken):
                     self._conclude(m, opcode, word == self.crc)
             with m.State("REQUEST"):

@@ -45,9 +45,9 @@ def route(config: MachineConfig, *, target_megahertz: float = 115.0, seed: int =
     dict
         Plain values. ``machine``, ``fingerprint``, ``device``, ``verilog_sha256``, ``tools``
         (versions), ``seed``, ``target_megahertz``; ``megahertz``: highest clock frequency;
-        ``utilization``: ``used`` and ``available`` of every kind of cell; ``critical_path``: ``start``
-        and ``end`` (cell and port), ``nanoseconds`` and how much of them are ``logic`` and
-        ``routing``, and ``levels``, the cells passed on the way.
+        ``utilization``: ``used`` and ``available`` of every kind of cell; ``critical_path``:
+        ``start`` and ``end`` (cell and port), ``nanoseconds`` and how much of them are ``logic``
+        and ``routing``, and ``levels``, the cells passed on the way.
 
     Raises
     ------
@@ -75,13 +75,12 @@ def _nanoseconds(path):
 
 def _describe(path):
     steps = path["path"]
-    by_type = {kind: sum(step["delay"] for step in steps if step["type"] == kind)
-               for kind in ("logic", "routing")}
+    routing = sum(step["delay"] for step in steps if step["type"] == "routing")
     return {
         "start": f"{steps[0]['from']['cell']}.{steps[0]['from']['port']}",
         "end": f"{steps[-1]['to']['cell']}.{steps[-1]['to']['port']}",
         "nanoseconds": round(_nanoseconds(path), 2),
-        **{kind: round(delay, 2) for kind, delay in by_type.items()},
+        "logic": round(_nanoseconds(path) - routing, 2), "routing": round(routing, 2),
         "levels": sum(step["type"] == "logic" for step in steps),
     }
 

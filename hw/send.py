@@ -36,6 +36,8 @@ class FrameSender(wiring.Component):
         The word that leaves counts for the checksum; it is the first one of its frame.
     crc : In(32)
         Checksum of the words that left.
+    crc_pending : In(1)
+        It is not up to date.
     """
 
     def __init__(self, config):
@@ -43,7 +45,7 @@ class FrameSender(wiring.Component):
         super().__init__({
             "request": In(1), "opcode": In(8), "length": In(LENGTH_BITS), "idle": Out(1),
             "i": In(stream.Signature(32)), "o": Out(stream.Signature(32)), "sent": Out(1),
-            "checked": Out(1), "first": Out(1), "crc": In(32),
+            "checked": Out(1), "first": Out(1), "crc": In(32), "crc_pending": In(1),
         })
 
     def elaborate(self, platform):
@@ -80,7 +82,7 @@ class FrameSender(wiring.Component):
                     with m.If(left == 1):
                         m.next = "CRC"
             with m.State("CRC"):
-                m.d.comb += [self.o.valid.eq(1), self.o.payload.eq(self.crc)]
+                m.d.comb += [self.o.valid.eq(~self.crc_pending), self.o.payload.eq(self.crc)]
                 with m.If(leaves):
                     m.d.comb += self.sent.eq(1)
                     m.next = "IDLE"

@@ -33,5 +33,9 @@ def share_modules(verilog: str) -> str:
         if not same:
             return "\n".join(f"module {name} {body}" for name, body in modules.items())
         # Parents of equal children become equal in turn, hence the loop.
-        modules = {name: _ESCAPED.sub(lambda found: same.get(found[0], found[0]), body)
-                   for name, body in modules.items() if name not in same}
+        modules = {name: _renamed(body, same) for name, body in modules.items()
+                   if name not in same}
+
+
+def _renamed(body, names):
+    return _ESCAPED.sub(lambda found: names.get(found[0], found[0]), body)

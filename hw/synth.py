@@ -30,8 +30,8 @@ def synthesize(config: MachineConfig, target: str = "ecp5", *, verilog: str | No
                progress: Callable[[float], None] | None = None) -> dict:
     """Synthesizes a machine and counts what every kind of module takes.
 
-    Modules keep their borders, so that an area belongs to a module; what optimization across borders
-    would save is not in the figures. Modules of equal text are synthesized once.
+    Modules keep their borders, so that an area belongs to a module; what optimization across
+    borders would save is not in the figures. Modules of equal text are synthesized once.
 
     Parameters
     ----------
@@ -51,9 +51,9 @@ def synthesize(config: MachineConfig, target: str = "ecp5", *, verilog: str | No
         (version) and ``command``; ``modules``: the hierarchy as a list, every parent before its
         children and the whole machine (``top``) last, each with ``name``, ``path``, ``depth``,
         ``instances``, the counts ``lut``, ``ff``, ``block_ram`` and ``dsp`` of all instances with
-        their submodules, and ``own``, the same without submodules; ``lut_per_operation``: LUTs of the
-        array per binary operation and cycle; ``rest_per_array``: LUTs of all the rest per LUT of the
-        array; ``cells``: number of every kind of cell.
+        their submodules, and ``own``, the same without submodules; ``lut_per_operation``: LUTs of
+        the array per binary operation and cycle; ``rest_per_array``: LUTs of all the rest per LUT
+        of the array; ``cells``: number of every kind of cell.
 
     Raises
     ------

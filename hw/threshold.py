@@ -84,9 +84,13 @@ class ThresholdUnit(wiring.Component):
             reached.eq(at_compare.acc >= threshold),
             compared.acc.eq(at_compare.acc),
             compared.node.eq(Cat(reached, at_compare.node)),
-            finished.eq(compared.node.bit_select(self.code_bits, 1) & ~self.raw),
             compared.valid.eq(at_compare.valid & ~finished),
         ]
+        # The leading one tells the level; it is there before the comparison.
+        with m.Switch(self.code_bits):
+            for bits in range(1, config.code_bits + 1):
+                with m.Case(bits):
+                    m.d.comb += finished.eq(at_compare.node[bits - 1] & ~self.raw)
         m.d.sync += self.code_valid.eq(at_compare.valid & finished & ~self.start)
         for bits in range(1, config.code_bits + 1):
             with m.If(self.code_bits == bits):

@@ -6,6 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from .layout import layer_layout
 from .spec.descriptor import MAX_BORDER
+from .turns import last_turn
 
 __all__ = ["FeedWalker", "OutputPlace", "Position", "Raster", "WriteWalker"]
 
@@ -48,11 +49,16 @@ class Raster(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         layer = self.layer
-        left = Signal.like(layer.pixels, name="left")
+        left, lines_end = Signal.like(layer.pixels, name="left"), Signal()
         m.d.comb += [
             self.alive.eq((left != 0) & (self.x < layer.out_width) & (self.y < layer.out_height)),
-            self.line_end.eq(self.x + 1 == layer.pitch_x),
-            self.image_end.eq(self.line_end & (self.y + 1 == layer.pitch_y)),
+            self.image_end.eq(self.line_end & lines_end),
+        ]
+        m.d.comb += [
+            self.line_end.eq(last_turn(m, "column", layer.pitch_x, begin=self.start,
+                                       end=self.step)),
+            lines_end.eq(last_turn(m, "line", layer.pitch_y, begin=self.start,
+                                   end=self.step & self.line_end)),
         ]
         with m.If(self.start):
             m.d.sync += [self.x.eq(0), self.y.eq(0), left.eq(layer.pixels)]
@@ -203,45 +209,54 @@ class WriteWalker(wiring.Component):
         layer, rows, depth = self.layer, self.config.rows, self.config.activation_depth
         cursor = data.StructLayout({"bank": range(max(rows, 2)), "address": range(4 * depth)})
         pixel, line, image = (Signal(cursor, name=name) for name in ("pixel", "line", "image"))
-        phase_x, phase_y = Signal(3), Signal(3)
         offset_x, offset_y = (Signal(range(2 * depth), name=f"offset_{axis}") for axis in "xy")
-        last_phase_x = phase_x + 1 == layer.out_stride_x
-        last_phase_y = phase_y + 1 == layer.out_stride_y
+        next_line = step & raster.line_end
+        last_phase_x = last_turn(m, "phase_x", layer.out_stride_x, begin=raster.start | next_line,
+                                 end=step)
+        last_phase_y = last_turn(m, "phase_y", layer.out_stride_y,
+                                 begin=raster.start | (step & raster.image_end), end=next_line)
 
+        # The way to the next bank is worked out beforehand for both cases, with and without a step
+        # to the next tile, so that one sum and one choice are left.
         origin, moved = Signal(cursor), Signal(cursor)
         banks, words = Signal(range(max(rows, 2))), Signal(range(depth + 1))
+        words_wrapped = Signal(range(2 * depth))
+        line_wrapped, image_wrapped = Signal(range(2 * depth)), Signal(range(2 * depth))
         bank = Signal(range(2 * max(rows, 2)))
-        m.d.comb += [origin.eq(pixel), banks.eq(1), words.eq(0)]
+        m.d.sync += [line_wrapped.eq(layer.out_line_words + layer.out_tile_words),
+                     image_wrapped.eq(layer.out_image_words + layer.out_tile_words)]
+        m.d.comb += [origin.eq(pixel), banks.eq(1), words.eq(0),
+                     words_wrapped.eq(layer.out_tile_words)]
         with m.If(raster.image_end):
             m.d.comb += [origin.eq(image), banks.eq(layer.out_image_banks),
-                         words.eq(layer.out_image_words)]
+                         words.eq(layer.out_image_words), words_wrapped.eq(image_wrapped)]
         with m.Elif(raster.line_end):
             m.d.comb += [origin.eq(line), banks.eq(layer.out_line_banks),
-                         words.eq(layer.out_line_words)]
+                         words.eq(layer.out_line_words), words_wrapped.eq(line_wrapped)]
         wraps = bank >= rows
         m.d.comb += [
             bank.eq(origin.bank + banks),
             moved.bank.eq(Mux(wraps, bank - rows, bank)),
-            moved.address.eq(origin.address + words + Mux(wraps, layer.out_tile_words, 0)),
+            moved.address.eq(Mux(wraps, (origin.address + words_wrapped)[:len(moved.address)],
+                                 (origin.address + words)[:len(moved.address)])),
         ]
 
         with m.If(raster.start):
             for here in (pixel, line, image):
                 m.d.sync += [here.bank.eq(0), here.address.eq(layer.out_base)]
-            m.d.sync += Cat(phase_x, phase_y, offset_x, offset_y).eq(0)
+            m.d.sync += Cat(offset_x, offset_y).eq(0)
         with m.Elif(step):
             with m.If(raster.line_end | last_phase_x):
-                m.d.sync += [phase_x.eq(0), offset_x.eq(0), pixel.eq(moved)]
+                m.d.sync += [offset_x.eq(0), pixel.eq(moved)]
             with m.Else():
-                m.d.sync += [phase_x.eq(phase_x + 1), offset_x.eq(offset_x + layer.out_phase_x)]
+                m.d.sync += offset_x.eq(offset_x + layer.out_phase_x)
             with m.If(raster.image_end):
-                m.d.sync += [phase_y.eq(0), offset_y.eq(0), image.eq(moved), line.eq(moved)]
+                m.d.sync += [offset_y.eq(0), image.eq(moved), line.eq(moved)]
             with m.Elif(raster.line_end):
                 with m.If(last_phase_y):
-                    m.d.sync += [phase_y.eq(0), offset_y.eq(0), line.eq(moved)]
+                    m.d.sync += [offset_y.eq(0), line.eq(moved)]
                 with m.Else():
-                    m.d.sync += [phase_y.eq(phase_y + 1), pixel.eq(line),
-                                 offset_y.eq(offset_y + layer.out_phase_y)]
+                    m.d.sync += [pixel.eq(line), offset_y.eq(offset_y + layer.out_phase_y)]
 
         place = Signal(OutputPlace(self.config))
         m.d.comb += [

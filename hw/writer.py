@@ -82,7 +82,7 @@ class Writer(wiring.Component):
         row, row_last = Signal(range(max(config.drain_cycles, 2))), Signal()
         unit, unit_last = Signal(range(max(config.units, 2)), init=config.units - 1), Signal()
         plane, plane_last = Signal(range(max(config.code_bits, 2))), Signal()
-        plane_address = Signal.like(layer.out_tile_words, name="plane_address")
+        plane_address = Signal(range(2 * config.activation_depth))
         word = Signal.like(layer.out_plane_words, name="word")
         granule = Signal(range(max(config.granules, 2)))
         m.d.comb += [

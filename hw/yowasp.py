@@ -41,8 +41,8 @@ def run_tool(package, function, arguments, folder, *, accepted=(0,), progress=No
     """Runs a tool in a folder and waits for it.
 
     The tools see the world through a sandbox: only paths relative to ``folder`` are the same inside
-    and outside. Nothing is printed; what the tool says lands in ``tool.log`` in ``folder``. The child
-    does not outlive this call, whatever ends it.
+    and outside. Nothing is printed; what the tool says lands in ``tool.log`` in ``folder``. The
+    child does not outlive this call, whatever ends it.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ def run_tool(package, function, arguments, folder, *, accepted=(0,), progress=No
     log = folder / "tool.log"
     environment = {**os.environ, "TMPDIR": str(folder)}
     start = time.monotonic()
-    with log.open("wb") as sink, subprocess.Popen(
+    with log.open("ab") as sink, subprocess.Popen(
             command, cwd=folder, stdin=subprocess.DEVNULL, stdout=sink, stderr=subprocess.STDOUT,
             env=environment) as child:
         try:
@@ -88,7 +88,9 @@ def run_tool(package, function, arguments, folder, *, accepted=(0,), progress=No
             _end(child)
     if code not in accepted:
         said = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
-        last = " / ".join(said[-_TAIL_LINES:]) or "nothing"
+        # What goes to the two outputs of a tool is not in order, so its last line may say little.
+        complaints = [line for line in said if line.startswith(("ERROR", "Traceback"))]
+        last = " / ".join((complaints or said)[-_TAIL_LINES:]) or "nothing"
         raise ToolError(f"{package} must succeed, not exit with code {code}; it said: {last}")
     return code
 

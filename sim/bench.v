@@ -32,6 +32,7 @@ module bench;
     reg  [31:0] read_data = 0;
     reg         busy = 0;
     reg         error = 0;
+    reg         unknown = 0;        // a handshake was X, which ends an exchange too
 
     reg         stream = 0;
     reg  [31:0] limit = 0;
@@ -69,8 +70,9 @@ module bench;
     integer     file_i = 0, file_o = 0;
     reg  [31:0] opened = 0;
     reg  [31:0] slice;
-    wire        stop;
+    wire        stop, lost;
 
+    // Apart from the clock: Verilator evaluates at every step what a process with delays may write.
     always @(go) begin
         stream = ask_stream;
         limit = ask_limit;
@@ -92,6 +94,9 @@ module bench;
             file_o = $fopen("output.bin", "wb");
             opened = exchange;
         end
+    end
+
+    always @(go) begin
         slice = 0;
         #5;
         // The first cycle of an exchange runs even when the last one ended in `stop`.
@@ -111,6 +116,7 @@ module bench;
         read_data = dut_read_data;
         busy = dut_busy;
         error = dut_error;
+        unknown = lost;
         if (opened != 0) $fflush(file_o);
         done = go;
     end
@@ -124,7 +130,8 @@ module bench;
 
     // `busy` may follow a word by a cycle or two, so the end is believed after four quiet cycles. In
     // error the machine swallows what is left, of which sixteen cycles are enough to see.
-    assign stop = active & (quiet[2] | fault[4]);
+    assign lost = active & (^{dut_busy, dut_error, i_ready, o_valid} === 1'bx);
+    assign stop = active & (lost | quiet[2] | fault[4]);
 
     always @(posedge clk) begin
         cycles <= cycles + 1;

@@ -84,6 +84,9 @@ class Server:
             if not finished and left > 0:
                 self.slice_cycles = _next_slice(cycles, seconds)
                 beat(_number(bench.cycles))
+        if _number(bench.unknown):
+            await self.run(0, stream=0)
+            raise ValueError("a handshake or busy or error of the machine is X")
         answer = {"finished": finished, "cycles": _number(bench.cycles), "seconds": self.seconds,
                   "sent": _number(bench.sent), "received": _number(bench.received),
                   "busy": str(bench.busy.value), "error": str(bench.error.value)}
@@ -94,7 +97,7 @@ class Server:
 def _number(handle):
     bits = str(handle.value)
     if set(bits) - {"0", "1"}:
-        raise ValueError(f"signal {handle._name} must be known, not {bits}")
+        raise ValueError(f"signal {handle._name} is {bits}")
     return int(bits, 2)
 
 

@@ -1,6 +1,7 @@
 """Builds and starts simulations: the one file that touches cocotb's runner, which may change."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -26,7 +27,8 @@ _TOP = "bench"
 
 _REQUESTS = ("go", "ask_stream", "ask_limit", "ask_exchange", "ask_words", "ask_stall_i",
              "ask_stall_o", "ask_seed", "ask_rst", "ask_address", "ask_write", "ask_write_data")
-_ANSWERS = ("done", "finished", "cycles", "sent", "received", "read_data", "busy", "error")
+_ANSWERS = ("done", "finished", "cycles", "sent", "received", "read_data", "busy", "error",
+            "unknown")
 """Signals of the bench that the server reaches. All others are free for Verilator to optimize."""
 
 _VERILATOR_ARGS = ("--timing", "-O3", "--x-assign", "fast", "--x-initial", "fast", "--no-assert",
@@ -42,6 +44,8 @@ _MAKE_VARIABLES = ("LINK={compiler}", "CXX={compiler}", "AR=ar", "PYTHON3={pytho
 """What the wheel's ``verilated.mk`` lacks, because it was configured without a compiler."""
 
 _WAVES = ("fst", "vcd")
+
+_WAKE = re.compile(r"reg (\\\$auto\$verilog_backend\S+ ) *= 0;")
 
 
 def _make_variables(**values):
@@ -195,7 +199,7 @@ def build(verilog, *, engine="verilator", waves=None, optimize=2, cache=None):
     flags = {"engine": engine, "waves": waves, "optimize": optimize,
              "versions": toolchain.tool_versions(engine), "args": _VERILATOR_ARGS,
              "make": _MAKE_VARIABLES, "libs": str(cocotb_tools.config.libs_dir)}
-    texts = [verilog, _BENCH.read_text(), _control_file()]
+    texts = [verilog, _BENCH.read_text(), _control_file(), Path(__file__).read_text()]
     make = _make_verilator if engine == "verilator" else _make_icarus
     runtime = cache.key({"runtime": {**flags, "optimize": None}})
     folder = cache.get(cache.key({"texts": texts, **flags}), lambda entry: make(
@@ -222,6 +226,9 @@ def _make_verilator(verilog, entry, waves, optimize, cache, runtime_key):
 
 
 def _make_icarus(verilog, entry, waves, _optimize, _cache, _runtime_key):
+    # Yosys wakes every `always @*` at time 0 by an event that SystemVerilog, unlike Verilog, lets
+    # happen before anybody listens: without this, logic whose inputs never change stays X.
+    verilog = _WAKE.sub(r"reg \1; initial \1 = 0;", verilog)
     with build_folder(verilog) as folder:
         _build(_runner("icarus"), folder, [], [], waves)
         shutil.copy(folder / "build" / "sim.vvp", entry / "sim.vvp")
@@ -235,31 +242,31 @@ def _build(tool, folder, controls, args, waves):
 
 
 def build_bare(verilog, main, folder):
-    """Builds a machine with somebody's own C++ main: no bench, no cocotb. For comparison.
+    """Builds the same model with somebody's own C++ main: no cocotb, no VPI. For comparison.
 
     Parameters
     ----------
     verilog : str
-        Text of module ``top``, which becomes the C++ class ``Vtop``.
+        Text of module ``top``; the bench around it becomes the C++ class ``Vtop``.
     main : path
         C++ source with a ``main``.
     folder : path
-        Where to build; its ``top`` is the program.
+        Where to put the program.
 
     Returns
     -------
     Path
         The program.
     """
-    folder = Path(folder)
     command, variables = toolchain.verilator()
-    args = [arg for arg in _VERILATOR_ARGS if arg != "--timing"]
-    (folder / "top.v").write_text(verilog)
-    _run([command, "-cc", "--exe", "-Mdir", "build", "--top-module", "top", "--prefix", "Vtop",
-          "-o", "top", *args, "top.v", str(Path(main).resolve())], folder, os.environ | variables)
-    _run([toolchain.require("make"), "-j", "2", "-C", "build", "-f", "Vtop.mk",
-          *_make_variables(optimize=2, runtime="-O2")], folder, os.environ | variables)
-    return folder / "build" / "top"
+    env = os.environ | variables
+    with build_folder(verilog) as place:
+        _run([command, "-cc", "--exe", "-Mdir", "build", "--top-module", _TOP, "--prefix", "Vtop",
+              "-o", _TOP, "--timescale", "1ns/1ps", *_VERILATOR_ARGS, str(Path(main).resolve()),
+              "public.vlt", "top.v", str(_BENCH)], place, env)
+        _run([toolchain.require("make"), "-j", "2", "-C", "build", "-f", "Vtop.mk",
+              *_make_variables(optimize=2, runtime="-O2")], place, env)
+        return Path(shutil.copy(place / "build" / _TOP, Path(folder) / "bare"))
 
 
 def run_stock(verilog, folder, cycles):
@@ -346,7 +353,7 @@ def _run(command, cwd, env):
     if process.returncode:
         lines = [line for line in output.splitlines() if line.strip()]
         first = next((place for place, line in enumerate(lines) if line.startswith("%")
-                      or ": error" in line or "syntax error" in line), max(len(lines) - 20, 0))
+                      or "error: " in line or "syntax error" in line), max(len(lines) - 20, 0))
         said = "\n".join(lines[first:first + 20])
         raise SimulationError(f"Simulation must build, but {Path(command[0]).name!r} failed with "
                               f"status {process.returncode}:\n{said}")

@@ -255,7 +255,7 @@ class RtlTransport:
             line, self._received = self._received.split(b"\n", 1)
             answer = json.loads(line)
             if "failed" in answer:
-                raise SimulationError(f"Simulation must give numbers, but {answer['failed']}")
+                raise SimulationError(f"Simulation must give known values, but {answer['failed']}")
             if "running" not in answer:
                 return answer
             self.cycles = answer["running"]

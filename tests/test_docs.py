@@ -146,7 +146,8 @@ def predicted_by_the_page(config, layer, pass_steps):
     first = max(4, rows + 1)
     acc = 6 + 2 + config.popcount_stages + rows - 1 + config.cols - 1 + 4 + drain - 1
     if layer["raw"]:
-        output = leave = acc + 4 + rows * config.cols
+        leave = acc + 4 + rows * config.cols
+        output = leave + 1
     else:
         bits = layer["code_bits"]
         leave = acc + 3 + (bits - 1) * max(drain, 3) + 1 + bits * rows

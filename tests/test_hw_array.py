@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """The array counts mismatches of every pass and drains them under the next one."""
 
 import numpy as np
@@ -6,8 +7,6 @@ import pytest
 from hw.array import SystolicArray
 from hw.spec.config import MachineConfig
 from tests.bench import simulate
-
-# amaranth: UnusedElaboratable=no
 
 
 @pytest.mark.parametrize("rows, cols, lanes, units, stages, doubling", [

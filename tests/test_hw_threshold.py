@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """The threshold unit finds the number of thresholds at or below each accumulator."""
 
 import numpy as np
@@ -7,8 +8,6 @@ from hw.spec.config import MachineConfig
 from hw.spec.cycles import SEARCH_CYCLES
 from hw.threshold import ThresholdUnit
 from tests.bench import simulate
-
-# amaranth: UnusedElaboratable=no
 
 
 def heap(thresholds):

@@ -21,9 +21,9 @@ def synth(machine="default", *, target="ecp5", verbose=False):
     Returns
     -------
     dict
-        ``machine``, ``target``, ``modules``: a list of dictionaries, each with ``name`` and the
-        counts ``lut``, ``ff``, ``block_ram``, ``dsp``, the whole machine (``top``) last; and
-        ``lut_per_operation``, LUTs of the array per binary operation and cycle.
+        What :func:`hw.synth.synthesize` returns: ``machine``, ``target``, ``modules`` (each with
+        ``name``, ``depth``, ``instances`` and the counts ``lut``, ``ff``, ``block_ram``, ``dsp``,
+        the whole machine last), ``lut_per_operation``, ``rest_per_array``.
 
     Raises
     ------
@@ -33,8 +33,8 @@ def synth(machine="default", *, target="ecp5", verbose=False):
     config = load_machine(machine)
     from hw.synth import synthesize
 
-    with track(f"synthesize {config.name} for {target}", shown=verbose):
-        return synthesize(config, target)
+    with track(f"synthesize {config.name} for {target}", shown=verbose) as advance:
+        return synthesize(config, target, progress=_seconds(advance))
 
 
 def route(machine="small", *, verbose=False):
@@ -49,7 +49,8 @@ def route(machine="small", *, verbose=False):
     Returns
     -------
     dict
-        ``machine``, ``device`` and ``megahertz``.
+        What :func:`hw.route.route` returns: ``machine``, ``device``, ``megahertz``,
+        ``utilization``, ``critical_path``.
 
     Raises
     ------
@@ -57,7 +58,12 @@ def route(machine="small", *, verbose=False):
         If the machine is unknown, does not fit, or cannot be routed.
     """
     config = load_machine(machine)
-    from hw.synth import route as place_and_route
+    from hw.route import route as place_and_route
 
-    with track(f"place and route {config.name}", shown=verbose):
-        return place_and_route(config)
+    with track(f"place and route {config.name}", shown=verbose) as advance:
+        return place_and_route(config, progress=_seconds(advance))
+
+
+def _seconds(advance):
+    """What a tool calls while it works: how far it is, it cannot say."""
+    return lambda seconds: advance(int(seconds), "s")

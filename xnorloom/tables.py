@@ -122,22 +122,30 @@ def inspect_tables(result):
 
 def area_table(result):
     """Table of what :func:`xnorloom.synth` counted, the whole machine last."""
-    table = _table(f"area of machine {result['machine']} on {result['target']}", "<module", "LUT",
-                   "FF", "block RAM", "DSP")
+    table = _table(f"area of machine {result['machine']} on {result['target']}", "<module",
+                   "instances", "LUT", "FF", "block RAM", "DSP")
     *modules, top = result["modules"]
     for module in modules:
         table.add_row(*_area(module))
     table.add_section()
     table.add_row(*_area(top))
-    table.caption = f"{result['lut_per_operation']:.2f} LUT of the array per binary operation"
+    table.caption = (f"{result['lut_per_operation']:.2f} LUT of the array per binary operation; "
+                     f"all the rest takes {result['rest_per_array']:.0%} of the array's LUTs")
     return table
 
 
 def _area(module):
-    return (module["name"], *(_number(module[kind]) for kind in ("lut", "ff", "block_ram", "dsp")))
+    return ("  " * module["depth"] + module["name"],
+            *(_number(module[kind]) for kind in ("instances", "lut", "ff", "block_ram", "dsp")))
 
 
 def route_lines(result):
     """Lines that say what :func:`xnorloom.route` reached."""
-    place = f"machine {result['machine']} on {result['device']}"
-    return [f"{place}: {result['megahertz']:.1f} MHz, out of context"]
+    path = result["critical_path"]
+    used = ", ".join(f"{cells['used']:,} of {cells['available']:,} {kind}"
+                     for kind, cells in result["utilization"].items())
+    return [(f"machine {result['machine']} on {result['device']}: {result['megahertz']:.1f} MHz, "
+            f"out of context"),
+            (f"critical path: {path['nanoseconds']:.2f} ns over {path['levels']} cells, from "
+            f"{path['start']} to {path['end']}"),
+            f"cells: {used}"]

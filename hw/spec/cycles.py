@@ -6,8 +6,7 @@ last step has passed the gate. At the gate
 * a step follows the one before in the next cycle,
 * a step that ends a pass follows the last such step after ``drain_cycles`` at the earliest,
 * a step that ends a tile follows the last such step after ``code_bits * requantize_cycles``, or in
-  a raw layer
-  once that tile has left.
+  a raw layer a cycle after that tile has left.
 
 A tile ends with a step that is the last of its pass, too, so all tiles but the first take the same
 time and the sum needs no simulation. The host is taken to be always ready.
@@ -140,7 +139,7 @@ def predict_layer(config, descriptor, pairs, *, stalled_on_input=1):
     tiles = descriptor["pixel_tiles"] * descriptor["col_tiles"]
     raw, code_bits = descriptor["raw"], descriptor["code_bits"]
     leave = _raw_tile_cycles(config) if raw else _code_tile_cycles(config, code_bits)
-    output = leave if raw else code_bits * requantize_cycles(config)
+    output = leave + 1 if raw else code_bits * requantize_cycles(config)
 
     first = first_issue_cycles(config)
     time, drain_first, output_first = _tile(

@@ -145,7 +145,7 @@ def descriptor_limits(config):
 
     words, weights = up_to(config.activation_depth), up_to(config.weight_depth)
     taps, pairs = up_to(MAX_KERNEL * MAX_KERNEL), up_to(MAX_PLANES * MAX_PLANES)
-    return {
+    limits = {
         "tag": (DESCRIPTOR_TAG, DESCRIPTOR_TAG), "raw": (0, 1), "code_bits": (1, config.code_bits),
         "pixel_tiles": (1, words), "col_tiles": (1, up_to(config.bias_depth)),
         "tile_words": (1, words), "words": (1, words),
@@ -166,6 +166,8 @@ def descriptor_limits(config):
         "out_image_banks": (0, config.rows - 1), "out_image_words": (0, words),
         "planes_low": (0, 0xFFFFFFFF), "planes_high": (0, 0xFFFFFFFF),
     }
+    return {name: (low, min(high, DESCRIPTOR.fields[name].range[1]))
+            for name, (low, high) in limits.items()}
 
 
 def first_violation(config, words):

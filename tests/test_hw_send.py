@@ -1,0 +1,56 @@
+# amaranth: UnusedElaboratable=no
+"""Frames for the host are what the ground floor says a frame is."""
+
+import random
+
+import pytest
+
+from hw.send import FrameSender
+from hw.spec.config import PRESETS
+from hw.spec.link import Opcode, frame
+from tests.bench import checksum, recorder, simulate, stream_get, stream_put
+
+CONFIG = PRESETS["tiny"]
+
+
+@pytest.mark.parametrize("host", ["ready", "slow"])
+@pytest.mark.parametrize("source", ["ready", "slow"])
+def test_frames(host, source):
+    sender = FrameSender(CONFIG)
+    rng = random.Random(host + source)
+    frames = [(rng.choice([Opcode.RESULT, Opcode.DATA, Opcode.DONE]),
+               [rng.choice([0, 0xFFFFFFFF, rng.getrandbits(32)]) for _ in range(length)])
+              for length in (1, 0, 2, 17, 1, 0, 64)]
+    words = [word for opcode, payload in frames
+             for word in frame(opcode, payload, CONFIG.fingerprint)]
+    gaps = {"ready": lambda: 0, "slow": lambda: rng.choice([0, 0, 1, 4])}
+    taken = []
+
+    async def request(ctx):
+        for opcode, payload in frames:
+            ctx.set(sender.request, 1)
+            ctx.set(sender.opcode, opcode)
+            ctx.set(sender.length, len(payload))
+            await ctx.tick().until(sender.idle)
+            ctx.set(sender.request, 0)
+            # It must have been remembered.
+            ctx.set(sender.opcode, 0x55)
+            ctx.set(sender.length, 3)
+            await stream_put(ctx, sender.i, payload, gap=gaps[source])
+            while not ctx.get(sender.idle):
+                await ctx.tick()
+
+    async def receive(ctx):
+        taken.extend(await stream_get(ctx, sender.o, len(words), gap=gaps[host], limit=20))
+
+    watch, sent = recorder(sender.sent)
+    simulate(sender, request, receive, processes=(watch, checksum(sender, sender.o.payload,
+                                                          late=source == "slow")))
+    assert taken == words
+    assert len(sent) == len(frames)
+    if host == source == "ready":
+        ends, cycle = [], -1
+        for _opcode, payload in frames:
+            cycle += len(payload) + 5
+            ends.append((cycle,))
+        assert sent == ends
