@@ -11,7 +11,7 @@ export MKL_NUM_THREADS ?= 1
 # Do not let the environment of the caller shadow the packages of the clone.
 unexport PYTHONPATH
 
-.PHONY: demo test test-long lint bench route verilog table clean distclean help
+.PHONY: demo test test-long lint bench route bitstreams verilog table clean distclean help
 
 help:
 	@echo "make demo       train, compile, generate, simulate, compare, report -> build/demo"
@@ -20,6 +20,7 @@ help:
 	@echo "make lint       ruff, import-linter, mypy"
 	@echo "make bench      cycles per second of five ways to simulate"
 	@echo "make route      place and route the small machine on an ECP5"
+	@echo "make bitstreams  manifests and area reports of all presets -> bitstreams/"
 	@echo "make verilog    Verilog of the default machine -> build/top.v"
 	@echo "make clean      remove build/ (distclean: and .venv)"
 
@@ -49,6 +50,9 @@ bench: $(STAMP)
 
 route: $(STAMP)
 	$(BIN)/python -m xnorloom route --machine small
+
+bitstreams: $(STAMP)
+	$(BIN)/python -m hw.bitstreams
 
 verilog: $(STAMP)
 	$(BIN)/python -m xnorloom verilog --machine default -o build/top.v

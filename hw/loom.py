@@ -197,11 +197,17 @@ class Loom(wiring.Component):
         return watchdog.bark & receiving, watchdog.bark & ~receiving
 
     def _faults(self, m, fault, receiver, fetch, sequencer, datapath, watching):
-        sources = [(flag, receiver.word) for flag in [*receiver.fault, watching[0]]]
-        sources.append((fetch.fault, fetch.fault_address))
-        sources += [(datapath.faults[k], Cat(Const(int(memory), 8), sequencer.index))
-                    for k, memory in enumerate(FAULT_MEMORIES)]
-        sources.append((watching[1], sequencer.index))
         # Faults come from far off and deep down: they are caught a cycle before they are sorted.
-        for k, (flag, word) in enumerate(sources):
-            m.d.sync += [fault.faults[k].eq(flag), fault.words[k].eq(word)]
+        word, address, index = (Signal.like(value, name=f"caught_{what}") for value, what in (
+            (receiver.word, "word"), (fetch.fault_address, "address"),
+            (sequencer.index, "index")))
+        m.d.sync += [word.eq(receiver.word), address.eq(fetch.fault_address),
+                     index.eq(sequencer.index)]
+        sources = [(flag, word) for flag in [*receiver.fault, watching[0]]]
+        sources.append((fetch.fault, address))
+        sources += [(datapath.faults[k], Cat(Const(int(memory), 8), index))
+                    for k, memory in enumerate(FAULT_MEMORIES)]
+        sources.append((watching[1], index))
+        for k, (flag, where) in enumerate(sources):
+            m.d.sync += fault.faults[k].eq(flag)
+            m.d.comb += fault.words[k].eq(where)

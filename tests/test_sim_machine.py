@@ -13,8 +13,8 @@ from hw.spec.descriptor import DESCRIPTOR, descriptor_limits
 from hw.spec.link import ErrorCode, Opcode, frame
 from hw.spec.registers import REGISTERS, RegisterAddress
 from sim.emitted import emitted
-from sim.simulator import lint
 from sim.transport import RtlTransport, Stalls
+from sim.verilate import lint
 from sw.compiler import compile_network
 from sw.driver import Driver, DriverError
 from sw.errors import DoesNotFit
