@@ -46,7 +46,7 @@ lint: $(STAMP)
 	$(BIN)/mypy
 
 bench: $(STAMP)
-	$(BIN)/python benchmarks/simulation_speed.py
+	$(BIN)/python -m benchmarks.simulation_speed
 
 route: $(STAMP)
 	$(BIN)/python -m xnorloom route --machine small

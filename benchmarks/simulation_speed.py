@@ -1,6 +1,6 @@
 """How fast the machine is simulated, in five ways side by side, busy with one convolution.
 
-    python benchmarks/simulation_speed.py [--machine default] [--json out.json] [--only ours,bare]
+    python -m benchmarks.simulation_speed [--machine default] [--json out.json] [--only ours,bare]
 """
 
 import argparse
@@ -15,25 +15,27 @@ from pathlib import Path
 
 import numpy as np
 
-HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parent))
+from hw.spec.config import load_machine
+from hw.spec.link import Opcode
+from sim import toolchain
+from sim.emitted import emitted
+from sim.errors import SimulationError
+from sim.simulator import run_stock
+from sim.transport import RtlTransport
+from sim.verilate import build_bare
+from sw.compiler import compile_network
+from sw.driver import Driver
+from sw.frames import build_frame
+from sw.reference import ReferenceMachine
 
-from hw.spec.config import load_machine  # noqa: E402
-from hw.spec.link import Opcode  # noqa: E402
-from sim import toolchain  # noqa: E402
-from sim.emitted import emitted  # noqa: E402
-from sim.errors import SimulationError  # noqa: E402
-from sim.simulator import build_bare, run_stock  # noqa: E402
-from sim.transport import RtlTransport  # noqa: E402
-from sw.compiler import compile_network  # noqa: E402
-from sw.driver import Driver  # noqa: E402
-from sw.frames import build_frame  # noqa: E402
-from sw.ir import CodeFormat, MatrixLayer, Network, Requantize  # noqa: E402
-from sw.reference import ReferenceMachine  # noqa: E402
+from .convolution import body
+
+HERE = Path(__file__).resolve().parent
 
 PYSIM_SECONDS = 20
 ICARUS_CYCLES = 5000
-STOCK_CYCLES = 100_000
+STOCK_RUNS = 20
+STOCK_CYCLES = 4000
 RUNS = 60
 REPEATS = 3
 
@@ -50,26 +52,10 @@ class Recorder(ReferenceMachine):
         return super().exchange(words, expect)
 
 
-def convolution(channels=64, side=16):
-    """A 3 x 3 convolution with 1-bit weights and 2-bit activations, as a network."""
-    rng = np.random.default_rng(0)
-    form = CodeFormat(np.array([[0, 0], [1, 0], [0, 1], [1, 1]], dtype=np.uint8))
-    shape = (channels, side, side)
-    scales = np.tile(np.array([[[3], [5]]], dtype=np.int64), (channels, 1, 1, 1))
-    centre = 8 * 9 * channels // 2
-    return Network("convolution", (MatrixLayer(
-        name="conv", source="input", scales=scales, biases=np.zeros(channels, dtype=np.int64),
-        weights=rng.integers(0, 2, (1, channels, channels, 3, 3)).astype(np.uint8), frac_bits=0,
-        grouping="layer", stride=(1, 1), padding=(1, 1), in_shape=shape, out_shape=shape,
-        input_format=form, requantize=Requantize(
-            np.tile(np.array([-60, 0, 60], dtype=np.int64) + centre, (channels, 1)), form)),),
-        shape, form, 1.0)
-
-
 def workload(config):
     """Link words that load the machine with the convolution, and those of one run of it."""
     machine = Recorder(config)
-    image = compile_network(convolution(), config, batch=1)
+    image = compile_network(body(), config, batch=1)
     driver = Driver(machine, image)
     driver.load()
     codes = np.random.default_rng(1).integers(0, 4, (1, 64, 16, 16)).astype(np.uint8)
@@ -137,9 +123,9 @@ def measure_stock(config, load, run):
     verilog = emitted(config, "countones")
     with tempfile.TemporaryDirectory(prefix="xnorloom-") as folder:
         load.astype("<u4").tofile(Path(folder) / "load.bin")
-        np.tile(run, 1 + STOCK_CYCLES // 1000).astype("<u4").tofile(Path(folder) / "run.bin")
+        run.astype("<u4").tofile(Path(folder) / "run.bin")
         start = time.perf_counter()
-        run_stock(verilog, folder, STOCK_CYCLES)
+        run_stock(verilog, folder, STOCK_RUNS, STOCK_CYCLES)
         total = time.perf_counter() - start
         figures = json.loads((Path(folder) / "stock.json").read_text())
     if figures.pop("error") or not figures.pop("busy"):

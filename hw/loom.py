@@ -72,20 +72,21 @@ class Loom(wiring.Component):
 
         # A request has the comparison of a whole checksum behind it; it is acted on a cycle later.
         run, read = Signal(), Signal()
-        m.d.sync += [refused.eq(receiver.fault.any()), run.eq(receiver.run), read.eq(receiver.read)]
+        # The stop reaches every register: it comes a cycle after its cause, and no word meanwhile.
+        m.d.sync += [refused.eq(receiver.fault.any()), run.eq(receiver.run), read.eq(receiver.read),
+                     stop.eq(reset | fault.halt)]
         wiring.connect(m, wiring.flipped(self.registers), registers.bus)
         wiring.connect(m, receiver.store, datapath.store)
         wiring.connect(m, readback.probe, datapath.probe)
         wiring.connect(m, fetch.o, sequencer.i)
         m.d.comb += [
             reset.eq(registers.soft_reset),
-            stop.eq(reset | fault.halt),
             self.error.eq(fault.halt),
             receiver.i.payload.eq(self.i.payload),
-            # Between a fault and the halt no word is taken.
-            receiver.i.valid.eq(self.i.valid & ~fault.halt & ~refused),
+            # Between a fault and the halt no word is taken, nor until the stop is over.
+            receiver.i.valid.eq(self.i.valid & ~fault.halt & ~refused & ~stop),
             # A halted machine swallows words, so that a host never hangs on it.
-            self.i.ready.eq((receiver.i.ready & ~refused) | fault.halt),
+            self.i.ready.eq((receiver.i.ready & ~refused & ~stop) | fault.halt),
             fetch.start.eq(run), fetch.first.eq(receiver.argument[:16]),
             fetch.count.eq(receiver.argument[16:]),
             sequencer.run.eq(run), sequencer.count.eq(receiver.argument[16:]),

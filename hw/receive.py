@@ -108,7 +108,8 @@ class FrameReceiver(wiring.Component):
         m.d.sync += self.store.strobe.eq(0)
         m.d.comb += [self.store.memory.eq(self.section.memory),
                      self.store.bank.eq(self.section.bank)]
-        exists, fits, entry_words = self._known(m, word, opcode)
+        named = Signal()
+        exists, fits, entry_words = self._known(m, word, opcode, named)
 
         with m.FSM():
             with m.State("TYPE"):
@@ -143,7 +144,7 @@ class FrameReceiver(wiring.Component):
                 with m.If(taken):
                     m.d.sync += self.argument.eq(word)
                     m.next = "CRC"
-            self._sections(m, opcode, left, taken, exists, fits, entry_words)
+            self._sections(m, opcode, left, taken, named, exists, fits, entry_words)
             with m.State("CRC"):
                 m.d.comb += self.i.ready.eq(~self.crc_pending)
                 with m.If(taken):
@@ -178,7 +179,7 @@ class FrameReceiver(wiring.Component):
             m.d.comb += [self.run.eq(opcode == Opcode.RUN), self.read.eq(opcode == Opcode.READ)]
             m.next = "REQUEST"
 
-    def _sections(self, m, opcode, left, taken, exists, fits, entry_words):
+    def _sections(self, m, opcode, left, taken, named, exists, fits, entry_words):
         """Section headers and entries; an entry is stored one cycle after its last word."""
         word, section, store = self.i.payload, self.section, self.store
         part, entries = Signal(range(self.width // 32)), Signal(16)
@@ -186,6 +187,7 @@ class FrameReceiver(wiring.Component):
 
         with m.State("SECTION"):
             m.d.comb += self.i.ready.eq(1)
+            m.d.comb += named.eq(taken)
             with m.If(taken):
                 m.d.sync += [section.memory.eq(word[:8]), section.bank.eq(word[8:16])]
                 m.next = "RANGE"
@@ -223,7 +225,7 @@ class FrameReceiver(wiring.Component):
                     with m.If(~complete | (entries != 1)):
                         self._raise(m, ErrorCode.LENGTH)
 
-    def _known(self, m, word, opcode):
+    def _known(self, m, word, opcode, named):
         """Which memories there are, from the ground floor's list."""
         exists, fits, entry_words = Signal(), Signal(), Signal(range(self.width // 32 + 1))
         reads = opcode == Opcode.READ
@@ -234,9 +236,8 @@ class FrameReceiver(wiring.Component):
                 with m.Case(bank.memory):
                     allowed = Mux(reads, bank.readable, bank.writable)
                     m.d.comb += exists.eq((word[8:16] < bank.count) & (word[16:] == 0) & allowed)
-        with m.Switch(self.section.memory):
-            for bank in shapes.values():
-                with m.Case(bank.memory):
-                    m.d.comb += [depth.eq(bank.depth), entry_words.eq(bank.entry_words)]
+                    # The shape is looked up with the first word of a header, for the second.
+                    with m.If(named):
+                        m.d.sync += [depth.eq(bank.depth), entry_words.eq(bank.entry_words)]
         m.d.comb += fits.eq(word[:16] + word[16:] <= depth)
         return exists, fits, entry_words

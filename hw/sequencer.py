@@ -45,10 +45,9 @@ class Sequencer(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        busy = Signal()
-        finished = Signal()
+        busy, finished = Signal(), Signal()
+        left = Signal.like(self.count)
         m.d.comb += [
-            finished.eq(self.layers == self.count),
             self.waiting.eq(self.active & ~busy & ~self.start & ~finished),
             self.i.ready.eq(self.waiting),
             self.done.eq(self.active & ~busy & ~self.start & finished),
@@ -61,11 +60,13 @@ class Sequencer(wiring.Component):
         with m.If(self.start):
             m.d.sync += busy.eq(1)
         with m.If(busy & self.layer_done):
-            m.d.sync += [busy.eq(0), self.layers.eq(self.layers + 1)]
+            m.d.sync += [busy.eq(0), self.layers.eq(self.layers + 1), left.eq(left - 1),
+                         finished.eq(left == 1)]
         with m.If(self.done):
             m.d.sync += self.active.eq(0)
         with m.If(self.run):
-            m.d.sync += [self.active.eq(1), self.layers.eq(0), self.cycles.eq(0)]
+            m.d.sync += [self.active.eq(1), self.layers.eq(0), self.cycles.eq(0),
+                         left.eq(self.count), finished.eq(self.count == 0)]
         return m
 
 

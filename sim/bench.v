@@ -70,7 +70,9 @@ module bench;
     integer     file_i = 0, file_o = 0;
     reg  [31:0] opened = 0;
     reg  [31:0] slice;
-    wire        stop, lost;
+    reg         halted = 0;
+    reg         stopped = 0;
+    wire        lost;
 
     // Apart from the clock: Verilator evaluates at every step what a process with delays may write.
     always @(go) begin
@@ -99,26 +101,26 @@ module bench;
     always @(go) begin
         slice = 0;
         #5;
-        // The first cycle of an exchange runs even when the last one ended in `stop`.
-        while (slice != limit && (slice == 0 || !stop)) begin
+        // The first cycle of an exchange runs even when the last one ended halted.
+        while (slice != limit && (slice == 0 || !halted)) begin
             clk = 1;
-`ifdef WAVES
             #5 clk = 0;
             #5;
-`else
-            // One time step per cycle instead of two: the simulator's overhead is per time step.
-            #0 clk = 0;
-            #10;
-`endif
             slice = slice + 1;
         end
-        finished = stop;
+        stopped = go;
+    end
+
+    // Apart from the clock too, which therefore depends on registers of the bench alone: what drives
+    // a clock cannot be evaluated together with what it drives.
+    always @(stopped) begin
+        if (opened != 0) $fflush(file_o);
+        finished = halted;
         read_data = dut_read_data;
         busy = dut_busy;
         error = dut_error;
         unknown = lost;
-        if (opened != 0) $fflush(file_o);
-        done = go;
+        done = stopped;
     end
 
     reg  [31:0] noise = 1;
@@ -131,11 +133,11 @@ module bench;
     // `busy` may follow a word by a cycle or two, so the end is believed after four quiet cycles. In
     // error the machine swallows what is left, of which sixteen cycles are enough to see.
     assign lost = active & (^{dut_busy, dut_error, i_ready, o_valid} === 1'bx);
-    assign stop = active & (lost | quiet[2] | fault[4]);
 
     always @(posedge clk) begin
         cycles <= cycles + 1;
         current <= exchange;
+        halted <= active & (lost | quiet[2] | fault[4]);
         if (current != exchange) begin
             sent <= 0;
             received <= 0;

