@@ -21,8 +21,8 @@ from .verilate import (
     build_folder,
     control_file,
     make_variables,
-    tune,
     run_command,
+    tune,
 )
 
 __all__ = ["Simulation", "build", "run_stock"]
@@ -47,7 +47,7 @@ class _Contained:
     def _execute(self, cmds, cwd):
         for command in cmds:
             run_command(command, cwd, self.env)
-            tune(self.build_dir)
+            tune(cwd)
 
 
 class _Verilator(_Contained, runner.Verilator):

@@ -85,14 +85,24 @@ def test_pictures_are_drawn_from_what_json_holds(tmp_path):
 
 
 def test_area_is_shown_module_by_module():
-    kinds = {"lut": 1200, "ff": 34, "block_ram": 5, "dsp": 6}
+    counts = {"instances": 3, "lut": 1200, "ff": 34, "block_ram": 5, "dsp": 6}
     result = {"machine": "small", "target": "ecp5", "lut_per_operation": 1.987,
-              "modules": [{"name": "array", **kinds}, {"name": "top", **kinds, "lut": 2000}]}
+              "rest_per_array": 0.5, "modules": [
+                  {"name": "array", "depth": 1, **counts},
+                  {"name": "top", "depth": 0, **counts, "lut": 2000}]}
     with console.capture() as capture:
         console.print(tables.area_table(result))
-    text = capture.get()
-    assert ["array", "1,200", "34", "5", "6"] in [line.split() for line in text.splitlines()]
-    assert ["top", "2,000", "34", "5", "6"] in [line.split() for line in text.splitlines()]
-    assert "1.99 LUT" in text
-    assert tables.route_lines({"machine": "small", "device": "ECP5-25F", "megahertz": 101.25}) == [
-        "machine small on ECP5-25F: 101.2 MHz, out of context"]
+    lines = [line.split() for line in capture.get().splitlines()]
+    assert ["array", "3", "1,200", "34", "5", "6"] in lines
+    assert ["top", "3", "2,000", "34", "5", "6"] in lines
+    assert any("1.99" in line for line in lines)
+
+
+def test_route_is_told_in_lines():
+    first, path, cells = tables.route_lines({
+        "machine": "small", "device": "ECP5-25F", "megahertz": 101.25,
+        "critical_path": {"nanoseconds": 9.88, "levels": 8, "start": "a.Q", "end": "b.D"},
+        "utilization": {"DP16KD": {"used": 33, "available": 56}}})
+    assert first == "machine small on ECP5-25F: 101.2 MHz, out of context"
+    assert path == "critical path: 9.88 ns over 8 cells, from a.Q to b.D"
+    assert cells == "cells: 33 of 56 DP16KD"
