@@ -15,6 +15,7 @@ import pytest
 from sim.cache import BuildCache
 from sim.errors import SimulationError, ToolMissing
 from sim.transport import RtlTransport, Stalls
+from tests.interrupts import heed_interrupts
 from tests.sim_echo import FAULT, HANG, echo, pause
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -235,7 +236,7 @@ def test_nothing_outlives_the_parent(tmp_path, end, with_waves):
     note, waves = tmp_path / "note", tmp_path / "run.vcd"
     script = _RUN_FOR_EVER.format(note=str(note), waves=repr(str(waves)) if with_waves else None)
     parent = subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, start_new_session=True,
-                              stderr=subprocess.DEVNULL)
+                              stderr=subprocess.DEVNULL, preexec_fn=heed_interrupts)
     try:
         pid, folder = wait_for(lambda: note.exists() and note.read_text().split(), 120)
         time.sleep(0.5)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.interrupts import heed_interrupts
 from xnorloom import cli, environment, output
 from xnorloom.errors import UserError, check_choice, sentence
 
@@ -132,7 +133,8 @@ def test_ctrl_c_ends_the_program_with_130():
             "sys.exit(cli.guarded(work, name='xnorloom test'))")
     for number in (signal.SIGINT, signal.SIGTERM):
         with subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE,
-                              stderr=subprocess.PIPE, text=True) as process:
+                              stderr=subprocess.PIPE, text=True,
+                              preexec_fn=heed_interrupts) as process:
             assert process.stdout.readline() == "ready\n"
             os.kill(process.pid, number)
             _out, err = process.communicate(timeout=20)
