@@ -113,7 +113,7 @@ class Loom(wiring.Component):
         # What ended a run is kept for the host, though the sequencer itself is stopped by a fault.
         with m.If(sequencer.active & ~stop):
             m.d.sync += [registers.cycles.eq(sequencer.cycles),
-            registers.layers.eq(sequencer.layers)]
+                         registers.layers.eq(sequencer.layers)]
         m.d.comb += [
             registers.status.eq(Cat(self.busy, fault.halt, receiver.loaded)),
             registers.error_code.eq(fault.code), registers.error_word.eq(fault.word),
