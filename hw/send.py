@@ -13,7 +13,8 @@ __all__ = ["FrameSender"]
 class FrameSender(wiring.Component):
     """Sends one frame at a time: three words of header, the payload, the CRC.
 
-    Throughput is one word per cycle; a frame of n words costs n + 5 cycles if the host is ready.
+    Throughput is one word per cycle; a frame with n words of payload costs n + 6 cycles if the host
+    is ready.
 
     Parameters
     ----------
