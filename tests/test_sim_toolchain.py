@@ -1,7 +1,12 @@
 """What is said when a tool of the simulation is missing."""
 
+import os
 import re
+import signal
+import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 
@@ -10,7 +15,10 @@ from sim.cache import BuildCache
 from sim.errors import SimulationError, ToolMissing
 from sim.simulator import build
 from sim.verilate import WAIVERS, lint
+from tests.interrupts import heed_interrupts
 from tests.sim_echo import echo
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.mark.parametrize("program, advice", [
@@ -53,6 +61,49 @@ def test_missing_headers_for_fst_are_named(monkeypatch, tmp_path):
     monkeypatch.setenv("CXX", str(compiler))
     with pytest.raises(ToolMissing, match="'liblz4-dev' and 'zlib1g-dev', or name a '.vcd' file"):
         build(echo(), waves="fst", cache=BuildCache(tmp_path))
+
+
+_BUILD = """
+from sim.simulator import build
+from tests.sim_echo import echo
+build(echo({seed}), cache=None)
+"""
+
+
+def _processes_with(text):
+    """Processes whose environment names ``text``."""
+    found = []
+    for place in Path("/proc").glob("[0-9]*"):
+        try:
+            if text.encode() in (place / "environ").read_bytes():
+                found.append(place.name)
+        except OSError:
+            continue  # it ended meanwhile, or is somebody else's
+    return found
+
+
+@pytest.mark.parametrize("phase", ["verilator", "c++"])
+def test_ctrl_c_during_a_build_leaves_nothing(tmp_path, phase):
+    cache, scratch = tmp_path / "cache", tmp_path / "scratch"
+    scratch.mkdir()
+    env = os.environ | {"XNORLOOM_CACHE": str(cache), "TMPDIR": str(scratch)}
+    sign = {"verilator": "xnorloom-build-*/top.v", "c++": "xnorloom-build-*/**/*.o"}[phase]
+    with subprocess.Popen([sys.executable, "-c", _BUILD.format(seed=77)], cwd=ROOT, env=env,
+                          stderr=subprocess.DEVNULL, start_new_session=True,
+                          preexec_fn=heed_interrupts) as process:
+        deadline = time.monotonic() + 120
+        while not list(scratch.glob(sign)):
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.01)
+        os.killpg(process.pid, signal.SIGINT)
+        process.wait(30)
+    assert process.returncode != 0
+    deadline = time.monotonic() + 10
+    while _processes_with(str(scratch)):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert not list(scratch.glob("xnorloom-*"))
+    assert all(path.name.endswith(".lock") for path in cache.iterdir())
 
 
 def test_versions_are_found():
