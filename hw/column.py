@@ -5,9 +5,18 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from .layout import layer_layout
-from .turns import last_turn
+from .limit import reaches
 
-__all__ = ["PassSequencer", "PassToken"]
+__all__ = ["PassEnd", "PassSequencer", "PassToken"]
+
+
+class PassEnd(data.Struct):
+    """What ends with a pass; comes from the loop nest, as late as the counts."""
+
+    #: Its tile.
+    tile: 1
+    #: All column tiles of its pixel tile.
+    sweep: 1
 
 
 class PassToken(data.StructLayout):
@@ -25,10 +34,7 @@ class PassToken(data.StructLayout):
 
 
 class PassSequencer(wiring.Component):
-    """Counts passes and column tiles at the drain, as the loop nest counts them at the feed.
-
-    Nothing but ``start`` strobes comes from the array: the order of passes is fixed, so the drain
-    side needs no token of its own through the pipeline.
+    """Knows the parameters of every pass: they lie in the order in which passes drain.
 
     Parameters
     ----------
@@ -41,8 +47,8 @@ class PassSequencer(wiring.Component):
         The layer.
     start : In(1)
         A layer begins.
-    drained : In(1)
-        Column 0 starts to drain the current pass.
+    drained : In(1), ends : In(PassEnd)
+        Column 0 starts to drain the current pass, and what ends with it.
     token : Out(PassToken)
         The current pass.
     fault_scales, fault_biases, fault_thresholds : Out(1)
@@ -53,34 +59,27 @@ class PassSequencer(wiring.Component):
         self.config = config
         super().__init__({
             "layer": In(layer_layout(config)), "start": In(1), "drained": In(1),
-            "token": Out(PassToken(config)),
+            "ends": In(PassEnd), "token": Out(PassToken(config)),
             "fault_scales": Out(1), "fault_biases": Out(1), "fault_thresholds": Out(1),
         })
 
     def elaborate(self, platform):
         m = Module()
         layer, token = self.layer, self.token
-        def last(name, turns, ends):
-            return last_turn(m, name, turns, begin=self.start, end=self.drained & ends)
-
-        step_last = last("step", layer.passes_per_group, 1)
-        group_last = last("group", layer.groups, step_last)
-        col_last = last("col", layer.col_tiles, token.final)
-        m.d.comb += [
-            token.final.eq(step_last & group_last),
-            self.fault_scales.eq(self.drained & (token.scale >= self.config.scale_depth)),
-            self.fault_biases.eq(self.drained & (token.bias >= self.config.bias_depth)),
-            self.fault_thresholds.eq(self.drained & ~layer.raw
-                                     & (token.block >= self.config.threshold_depth)),
-        ]
         first = Signal()
-        m.d.comb += token.first.eq(first)
+        m.d.comb += [
+            token.first.eq(first), token.final.eq(self.ends.tile),
+            self.fault_scales.eq(self.drained & reaches(token.scale, self.config.scale_depth)),
+            self.fault_biases.eq(self.drained & reaches(token.bias, self.config.bias_depth)),
+            self.fault_thresholds.eq(self.drained & ~layer.raw
+                                     & reaches(token.block, self.config.threshold_depth)),
+        ]
         with m.If(self.drained):
-            m.d.sync += [first.eq(token.final), token.scale.eq(token.scale + 1)]
-            with m.If(token.final):
+            m.d.sync += [first.eq(self.ends.tile), token.scale.eq(token.scale + 1)]
+            with m.If(self.ends.tile):
                 m.d.sync += [token.bias.eq(token.bias + 1),
                              token.block.eq(token.block + (1 << layer.code_bits))]
-        with m.If(self.start | (self.drained & token.final & col_last)):
+        with m.If(self.start | (self.drained & self.ends.sweep)):
             m.d.sync += [first.eq(1), token.scale.eq(layer.scale_base),
                          token.bias.eq(layer.bias_base), token.block.eq(layer.threshold_base)]
         return m

@@ -7,9 +7,9 @@ from amaranth.lib.wiring import In, Out
 from .array import SystolicArray
 from .bank import Bank
 from .collect import TileCollector
-from .column import PassSequencer, PassToken
-from .element import Flags
-from .feed import Feed
+from .column import PassEnd, PassSequencer, PassToken
+from .element import Flags, element_latency
+from .feed import Feed, ProbeSignature
 from .layout import assign_word, layer_layout
 from .raw import RawEmitter
 from .receive import StoreSignature
@@ -25,6 +25,9 @@ __all__ = ["FAULT_MEMORIES", "Datapath"]
 FAULT_MEMORIES = (Memory.TAPS, Memory.ACTIVATIONS, Memory.WEIGHTS, Memory.SCALES, Memory.BIASES,
                   Memory.THRESHOLDS)
 """Memories a step can leave; a fault in the pair table counts as one in the taps."""
+
+FLAG_STAGES = 3
+"""Cycles in which activations pass banks, output registers and rotator."""
 
 
 class Datapath(wiring.Component):
@@ -49,8 +52,8 @@ class Datapath(wiring.Component):
         ``busy``, ``stalled_on_drain``, ``stalled_on_output``.
     raw_request : Out(1), raw : Out(stream.Signature(32))
         A tile of accumulators for the host.
-    probe : In, probed : Out(lanes)
-        Host read of an activation entry; see :class:`hw.feed.Feed`.
+    probe : In(ProbeSignature), probed : Out(lanes)
+        Host read of an activation entry, and row 0.
     faults : Out(6)
         One bit per memory of :data:`FAULT_MEMORIES`.
     """
@@ -63,9 +66,7 @@ class Datapath(wiring.Component):
             "layer": In(layer_layout(config)), "start": In(1), "done": Out(1),
             "events": Out(3),
             "raw_request": Out(1), "raw": Out(stream.Signature(32)),
-            "probe": In(wiring.Signature({
-                "valid": Out(1), "bank": Out(range(max(config.rows, 2))),
-                "address": Out(range(config.activation_depth))})),
+            "probe": In(ProbeSignature(config)),
             "probed": Out(config.lanes),
             "faults": Out(len(FAULT_MEMORIES)),
         })
@@ -102,7 +103,7 @@ class Datapath(wiring.Component):
         self._tables(m, feed)
         self._activations(m, feed, array, writer)
         self._weights(m, feed, array)
-        sequencers = self._columns(m, array, raw, collector)
+        sequencers = self._columns(m, feed, array, raw, collector)
         m.d.comb += writer.ready.eq(collector.ready)
         for u in range(config.units):
             m.d.comb += [writer.row_valid[u].eq(collector.row_valid[u]),
@@ -139,7 +140,7 @@ class Datapath(wiring.Component):
                                         bank.read_data.word_select(index, 32))
 
     def _activations(self, m, feed, array, writer):
-        """Banks, output registers and rotator; the loader shares the writer's port."""
+        """Banks and rotator; the loader shares the writer's port."""
         config, store = self.config, self.store
         m.submodules.rotator = rotator = Rotator(config.rows, config.lanes)
         loading = self._stored(Memory.ACTIVATIONS)
@@ -151,28 +152,22 @@ class Datapath(wiring.Component):
             bank = Bank(config.lanes, config.activation_depth, granules=config.granules)
             m.submodules[f"activations_{b}"] = bank
             granules = Signal(config.granules, name=f"granules_{b}")
-            m.d.sync += granules.eq(Mux(writer.write.banks[b], writer.write.granules, 0))
-            with m.If(loading & (store.bank == b)):
-                m.d.sync += granules.eq(~0)
-            fetched = Signal(config.lanes, name=f"fetched_{b}")
-            m.d.sync += fetched.eq(bank.read_data)
+            m.d.sync += granules.eq(0)
+            with m.If(Mux(loading, store.bank == b, writer.write.banks[b])):
+                m.d.sync += granules.eq(Mux(loading, ~0, writer.write.granules))
             m.d.comb += [
                 bank.write.eq(granules), bank.write_address.eq(address),
                 bank.write_data.eq(word),
                 bank.read.eq(1), bank.read_address.eq(feed.read.address[b]),
-                rotator.banks[b].eq(fetched),
+                rotator.banks[b].eq(bank.read_data),
             ]
-        rotation, flags = feed.read.rotation, feed.flags
-        for stage in range(2):
-            later = Signal.like(rotation, name=f"rotation_{stage}")
-            m.d.sync += later.eq(rotation)
-            rotation = later
-        for stage in range(3):
+        m.d.sync += rotator.rotation.eq(feed.read.rotation)
+        flags = feed.flags
+        for stage in range(FLAG_STAGES):
             later = Signal(Flags, name=f"flags_{stage}")
             m.d.sync += later.eq(flags)
             flags = later
-        m.d.comb += [rotator.rotation.eq(rotation), array.flags.eq(flags),
-                     self.probed.eq(rotator.rows[0])]
+        m.d.comb += [array.flags.eq(flags), self.probed.eq(rotator.rows[0])]
         # The top unit delivers first, so its rows take the first pixels of a tile.
         for pixel in range(config.rows):
             unit, row = divmod(pixel, config.drain_cycles)
@@ -198,16 +193,22 @@ class Datapath(wiring.Component):
             m.d.sync += later.eq(address)
             address = later
 
-    def _columns(self, m, array, raw, collector):
+    def _columns(self, m, feed, array, raw, collector):
         """Units of every column; pass tokens go from column to column."""
         config, store = self.config, self.store
+        # What ends with a step, from the feed to the drain of each row.
+        ends = [feed.ends]
+        for stage in range(FLAG_STAGES + config.rows - 1 + element_latency(config)):
+            ends.append(Signal(PassEnd, name=f"ends_{stage}"))
+            m.d.sync += ends[-1].eq(ends[-2])
         sequencers = []
         for u in range(config.units):
             sequencer = PassSequencer(config)
             m.submodules[f"passes_{u}"] = sequencer
             sequencers.append(sequencer)
             m.d.comb += [sequencer.layer.eq(self.layer), sequencer.start.eq(self.start),
-                         sequencer.drained.eq(array.counts[0][u].start)]
+                         sequencer.drained.eq(array.counts[0][u].start),
+                         sequencer.ends.eq(ends[-1 - u * config.drain_cycles])]
             token = sequencer.token
             for c in range(config.cols):
                 unit = ColumnUnit(config)

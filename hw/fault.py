@@ -4,6 +4,8 @@ from amaranth.hdl import Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from .choice import choose
+
 __all__ = ["FirstFault", "Watchdog"]
 
 
@@ -34,11 +36,11 @@ class FirstFault(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
+        first = [fault & ~self.faults[:source].any() for source, fault in enumerate(self.faults)]
         with m.If(~self.halt):
-            for source in reversed(range(len(self.codes))):
-                with m.If(self.faults[source]):
-                    m.d.sync += [self.code.eq(self.codes[source]), self.halt.eq(1),
-                                 self.word.eq(self.words[source])]
+            m.d.sync += [self.halt.eq(self.faults.any()),
+                         self.code.eq(choose(zip(first, self.codes, strict=True))),
+                         self.word.eq(choose(zip(first, self.words, strict=True)))]
         return m
 
 

@@ -1,18 +1,36 @@
 """The feed: steps become addresses, stall where a drain or the output is late, and read the
 banks."""
 
-from amaranth.hdl import Module, Signal, signed
+from amaranth.hdl import Cat, Module, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
+from .column import PassEnd
 from .element import Flags
 from .layout import PairLayout, TapLayout, layer_layout
+from .limit import reaches
 from .nest import LoopNest, Step
 from .rotator import rotated
 from .spec.cycles import first_issue_cycles, requantize_cycles
 from .walk import FeedWalker
 
-__all__ = ["Feed", "Issue", "StepGate"]
+__all__ = ["Feed", "Issue", "ProbeSignature", "StepGate"]
+
+
+class ProbeSignature(wiring.Signature):
+    """Host read of one activation entry, while no layer runs; it appears at row 0.
+
+    Members
+    -------
+    valid : Out(1)
+        Read, and keep it at row 0.
+    bank : Out(range(rows)), address : Out(range(activation_depth))
+        Entry.
+    """
+
+    def __init__(self, config):
+        super().__init__({"valid": Out(1), "bank": Out(range(max(config.rows, 2))),
+                          "address": Out(range(config.activation_depth))})
 
 
 class Issue(data.StructLayout):
@@ -113,12 +131,13 @@ class Feed(wiring.Component):
         Read ports of the tap and pair tables.
     read : Out
         Activation banks: ``valid``, one address per bank, ``rotation``.
-    flags : Out(Flags)
-        Flags of the step whose activations are read; same cycle as ``read``.
+    flags : Out(Flags), ends : Out(PassEnd)
+        Flags of the step whose activations are read, and what ends with it; same cycle as
+        ``read``.
     weight : Out
         Weight bank of column 0: ``valid`` and address, one cycle after ``read``.
-    probe : In
-        Host read of one activation entry, while no layer runs; appears at row 0.
+    probe : In(ProbeSignature)
+        Host read of one activation entry.
     busy, stalled_on_drain, stalled_on_output : Out(1)
         A step issues, or why none does.
     fault_tables, fault_activations, fault_weights : Out(1)
@@ -137,11 +156,9 @@ class Feed(wiring.Component):
             "read": Out(wiring.Signature({
                 "valid": Out(1), "address": Out(activation_range).array(config.rows),
                 "rotation": Out(self.rotation_range)})),
-            "flags": Out(Flags),
+            "flags": Out(Flags), "ends": Out(PassEnd),
             "weight": Out(wiring.Signature({"valid": Out(1), "address": Out(weight_range)})),
-            "probe": In(wiring.Signature({
-                "valid": Out(1), "bank": Out(self.rotation_range),
-                "address": Out(activation_range)})),
+            "probe": In(ProbeSignature(config)),
             "busy": Out(1), "stalled_on_drain": Out(1), "stalled_on_output": Out(1),
             "fault_tables": Out(1), "fault_activations": Out(1), "fault_weights": Out(1),
         })
@@ -182,8 +199,9 @@ class Feed(wiring.Component):
             self.tap_address.eq(nest.o.payload.tap_index),
             self.pair_address.eq(nest.o.payload.pair_index),
             self.fault_tables.eq(nest.o.valid
-                                 & ((nest.o.payload.tap_index >= self.config.tap_depth)
-                                    | (nest.o.payload.pair_index >= self.config.pair_depth))),
+                                 & (reaches(nest.o.payload.tap_index, self.config.tap_depth)
+                                    | reaches(nest.o.payload.pair_index,
+                                              self.config.pair_depth))),
         ]
         gate_valid = Signal()
         m.d.comb += gate.valid.eq(gate_valid)
@@ -200,39 +218,44 @@ class Feed(wiring.Component):
         config, layer, step = self.config, self.layer, waiting.step
         rows, depth = config.rows, config.activation_depth
         # Legal sums stay within a depth of the memory on either side; a step beyond is a fault
-        # anyway.
+        # anyway. Padding lies nowhere near its tile, but on the same plane.
         place = signed(depth.bit_length() + 2)
-        valid, flags, tap = Signal(), Signal(Flags), Signal(TapLayout)
-        base, wrapped, far = Signal(place), Signal(place), Signal()
+        valid, flags, ends, tap = Signal(), Signal(Flags), Signal(PassEnd), Signal(TapLayout)
+        base, wrapped = Signal(place), Signal(place)
+        far_tile, far_plane = Signal(), Signal()
         inner = Signal(range(4 * depth))
         weight = Signal(config.weight_depth.bit_length() + 2)
         tile = Signal(signed(18))
+        high = tile[depth.bit_length():]
         plane, offset = waiting.pair.activation_offset, waiting.pair.weight_offset
         m.d.comb += tile.eq(step.tile_address + waiting.tap.offset)
         m.d.sync += [
             valid.eq(issue), tap.eq(waiting.tap),
             base.eq(tile), wrapped.eq(tile + layer.tile_words),
-            far.eq((tile >= depth) | (tile < -depth) | (plane >= depth)
-                   | (step.tile_address >= depth)),
+            far_tile.eq(reaches(step.tile_address, depth)
+                        | (high.any() & ~high.all())), far_plane.eq(reaches(plane, depth)),
             inner.eq(plane + step.word),
-            weight.eq(step.weight_address + offset + step.weight_word),
+            weight.eq(step.weight + offset),
             flags.valid.eq(issue),
             flags.clear.eq(waiting.pair.clear & step.pair_first),
             flags.double.eq(waiting.pair.double & step.pair_first),
             flags.last.eq(waiting.pair.drain & step.pair_last),
-            self.fault_weights.eq(valid & (weight >= config.weight_depth)),
+            ends.tile.eq(step.tile_last), ends.sweep.eq(step.sweep_last),
+            self.fault_weights.eq(valid & reaches(weight, config.weight_depth)),
         ]
         far_weight = Signal()
-        m.d.sync += far_weight.eq(issue & ((offset >= config.weight_depth)
-                                           | (step.weight_address >= config.weight_depth)))
+        m.d.sync += far_weight.eq(issue & (reaches(offset, config.weight_depth)
+                                           | reaches(step.weight, config.weight_depth)))
         with m.If(far_weight):
             m.d.sync += self.fault_weights.eq(1)
 
-        valid_sum, flags_sum, far_sum = Signal(), Signal(Flags), Signal()
+        valid_sum, flags_sum, ends_sum = Signal(), Signal(Flags), Signal(PassEnd)
+        far_tile_sum, far_plane_sum = Signal(), Signal()
         here, next_slot, pad = Signal(place), Signal(place), Signal(place)
         inside, rotation = Signal(rows), Signal(self.rotation_range)
         m.d.sync += [
-            valid_sum.eq(valid), flags_sum.eq(flags), far_sum.eq(far), rotation.eq(tap.rotation),
+            valid_sum.eq(valid), flags_sum.eq(flags), ends_sum.eq(ends),
+            rotation.eq(tap.rotation), far_tile_sum.eq(far_tile), far_plane_sum.eq(far_plane),
             here.eq(base + inner), next_slot.eq(wrapped + inner), pad.eq(layer.pad_base + inner),
         ]
         for r, at in enumerate(positions):
@@ -243,7 +266,7 @@ class Feed(wiring.Component):
                          inside.eq(~0), rotation.eq(self.probe.bank)]
 
         m.d.sync += [self.read.valid.eq(valid_sum), self.flags.eq(flags_sum),
-                     self.read.rotation.eq(rotation)]
+                     self.ends.eq(ends_sum), self.read.rotation.eq(rotation)]
         inside_bank = rotated(m, list(inside), rotation, name="inside", up=True)
         from_next, from_here = Signal(rows), Signal(rows)
         for bank in range(rows):
@@ -256,10 +279,10 @@ class Feed(wiring.Component):
                 m.d.sync += self.read.address[bank].eq(here)
             with m.Else():
                 m.d.sync += self.read.address[bank].eq(pad)
-        outside = [used.any() & ((address < 0) | (address >= depth)) for used, address in (
+        outside = [used.any() & reaches(address, depth) for used, address in (
             (from_here, here), (from_next, next_slot), (~inside, pad))]
         m.d.sync += self.fault_activations.eq(
-            valid_sum & (outside[0] | outside[1] | outside[2] | (far_sum & inside.any())))
+            valid_sum & (Cat(*outside).any() | far_plane_sum | (far_tile_sum & inside.any())))
         self._weight(m, valid, weight)
 
     def _weight(self, m, valid, weight):

@@ -1,21 +1,15 @@
 """Fetches layer descriptors ahead of their use, and checks every field."""
 
 from amaranth.hdl import Cat, Module, Signal
-from amaranth.lib import data, stream, wiring
+from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from .layout import assign_word, layer_layout
+from .limit import reaches
 from .spec.descriptor import DESCRIPTOR, descriptor_limits
 from .spec.record import WORD_BITS
 
-__all__ = ["DescriptorFetch", "LayerRequest"]
-
-
-class LayerRequest(data.StructLayout):
-    """A layer and its number in the program."""
-
-    def __init__(self, config):
-        super().__init__({"layer": layer_layout(config), "index": 16})
+__all__ = ["DescriptorFetch"]
 
 
 def _violated(config, index, word):
@@ -25,10 +19,13 @@ def _violated(config, index, word):
         _, shift = DESCRIPTOR.place(field.name)
         bits = word[shift:shift + field.bits]
         low, high = limits[field.name]
+        if low == high:
+            faults.append(bits != low)
+            continue
         if low > 0:
-            faults.append(bits < low)
+            faults.append(~reaches(bits, low))
         if high < field.range[1]:
-            faults.append(bits > high)
+            faults.append(reaches(bits, high + 1))
     return Cat(*faults).any()
 
 
@@ -46,12 +43,14 @@ class DescriptorFetch(wiring.Component):
 
     Members
     -------
-    start : In(1), first : In(16), count : In(16)
-        Fetch ``count`` layers from layer ``first`` on.
+    start : In(1), first : In(16)
+        Fetch layers from layer ``first`` on, as long as there are ``more``.
     read : Out(1), address : Out(16), word : In(32)
         Read port of the program memory.
-    o : Out(stream.Signature(LayerRequest))
+    o : Out(stream.Signature(layer_layout))
         Checked layers.
+    more : In(1)
+        Layers are left to fetch.
     fault : Out(1), fault_address : Out(16)
         A field is out of bounds, in that word of program memory.
     """
@@ -59,21 +58,21 @@ class DescriptorFetch(wiring.Component):
     def __init__(self, config):
         self.config = config
         super().__init__({
-            "start": In(1), "first": In(16), "count": In(16),
+            "start": In(1), "first": In(16),
             "read": Out(1), "address": Out(16), "word": In(WORD_BITS),
-            "o": Out(stream.Signature(LayerRequest(config))),
+            "o": Out(stream.Signature(layer_layout(config))), "more": In(1),
             "fault": Out(1), "fault_address": Out(16),
         })
 
     def elaborate(self, platform):
         m = Module()
         words = len(DESCRIPTOR)
-        left, address = Signal(16), Signal(21)
+        address = Signal(21)
         place, arriving = Signal(range(words + 1)), Signal(range(words + 1))
         fetching, arrived, bad = Signal(), Signal(), Signal()
         outside, arrived_outside = Signal(), Signal()
         m.d.comb += [
-            fetching.eq((left != 0) & (place != words)),
+            fetching.eq(self.more & (place != words)),
             self.read.eq(fetching),
             self.address.eq(address),
         ]
@@ -86,7 +85,7 @@ class DescriptorFetch(wiring.Component):
             arrived_address.eq(address), self.fault_address.eq(arrived_address),
             outside.eq(arrived_outside),
         ]
-        m.d.sync += arrived_outside.eq(address >= self.config.program_depth)
+        m.d.sync += arrived_outside.eq(reaches(address, self.config.program_depth))
         m.d.comb += self.fault.eq(checked & (outside | bad))
         with m.Switch(checking):
             for index in range(words):
@@ -98,13 +97,11 @@ class DescriptorFetch(wiring.Component):
             for index in range(words):
                 with m.Case(index):
                     with m.If(arrived):
-                        m.d.sync += assign_word(DESCRIPTOR, self.o.payload.layer, index, self.word)
+                        m.d.sync += assign_word(DESCRIPTOR, self.o.payload, index, self.word)
         with m.If(arrived & (arriving == words - 1)):
             m.d.sync += self.o.valid.eq(1)
         with m.If(self.o.valid & self.o.ready):
-            m.d.sync += [self.o.valid.eq(0), left.eq(left - 1), place.eq(0),
-                         self.o.payload.index.eq(self.o.payload.index + 1)]
+            m.d.sync += [self.o.valid.eq(0), place.eq(0)]
         with m.If(self.start):
-            m.d.sync += [left.eq(self.count), place.eq(0), address.eq(_address(self.first)),
-                         self.o.payload.index.eq(self.first)]
+            m.d.sync += [place.eq(0), address.eq(_address(self.first))]
         return m

@@ -1,11 +1,12 @@
 """The machine: host link, sequencer and datapath behind one register file."""
 
 from amaranth.hdl import Cat, Const, Module, Mux, ResetInserter, Signal
-from amaranth.lib import stream, wiring
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from .bank import Bank
 from .checksum import Checksum
+from .choice import choose
 from .datapath import FAULT_MEMORIES, Datapath
 from .fault import FirstFault, Watchdog
 from .fetch import DescriptorFetch
@@ -88,8 +89,8 @@ class Loom(wiring.Component):
             # A halted machine swallows words, so that a host never hangs on it.
             self.i.ready.eq((receiver.i.ready & ~refused & ~stop) | fault.halt),
             fetch.start.eq(run), fetch.first.eq(receiver.argument[:16]),
-            fetch.count.eq(receiver.argument[16:]),
-            sequencer.run.eq(run), sequencer.count.eq(receiver.argument[16:]),
+            sequencer.run.eq(run), sequencer.first.eq(receiver.argument[:16]),
+            sequencer.count.eq(receiver.argument[16:]), fetch.more.eq(sequencer.more),
             datapath.layer.eq(sequencer.layer), datapath.start.eq(sequencer.start),
             sequencer.layer_done.eq(datapath.done),
             readback.start.eq(read), readback.section.eq(receiver.section),
@@ -112,8 +113,10 @@ class Loom(wiring.Component):
                                                 | run | read | fault.faults.any()))
         # What ended a run is kept for the host, though the sequencer itself is stopped by a fault.
         with m.If(sequencer.active & ~stop):
-            m.d.sync += [registers.cycles.eq(sequencer.cycles),
-                         registers.layers.eq(sequencer.layers)]
+            m.d.sync += registers.cycles.eq(sequencer.cycles)
+        with m.If((sequencer.waiting | sequencer.done) & ~stop):
+            # Between layers, all that were taken are finished.
+            m.d.sync += registers.layers.eq(sequencer.layers)
         m.d.comb += [
             registers.status.eq(Cat(self.busy, fault.halt, receiver.loaded)),
             registers.error_code.eq(fault.code), registers.error_word.eq(fault.word),
@@ -147,12 +150,14 @@ class Loom(wiring.Component):
     def _answers(self, m, receiver, read, sender, sequencer, datapath, readback):
         """Who may send: a raw tile first, then the end of the run, or a read."""
         config = self.config
-        done, reading, kind = Signal(), Signal(), Signal(8)
+        done, reading = Signal(), Signal()
+        # What the frame under way brings.
+        brings = Signal(data.StructLayout({"result": 1, "done": 1, "data": 1}))
         with m.If(read):
             m.d.sync += reading.eq(1)
         with m.If(sequencer.done):
             m.d.sync += done.eq(1)
-        finishing = sender.sent & ((kind == Opcode.DONE) | (kind == Opcode.DATA))
+        finishing = sender.sent & ~brings.result
         with m.If(finishing):
             m.d.sync += [done.eq(0), reading.eq(0)]
         m.d.comb += [
@@ -164,18 +169,18 @@ class Loom(wiring.Component):
             receiver.finished.eq(finishing),
         ]
         with m.If(sender.idle):
-            m.d.sync += kind.eq(sender.opcode)
-        with m.Switch(kind):
-            with m.Case(Opcode.RESULT):
-                m.d.comb += [sender.i.payload.eq(datapath.raw.payload),
-                             sender.i.valid.eq(datapath.raw.valid),
-                             datapath.raw.ready.eq(sender.i.ready)]
-            with m.Case(Opcode.DONE):
-                m.d.comb += [sender.i.payload.eq(sequencer.layers), sender.i.valid.eq(1)]
-            with m.Case(Opcode.DATA):
-                m.d.comb += [sender.i.payload.eq(readback.o.payload),
-                             sender.i.valid.eq(readback.o.valid),
-                             readback.o.ready.eq(sender.i.ready)]
+            m.d.sync += [brings.result.eq(datapath.raw_request),
+                         brings.done.eq(~datapath.raw_request & done),
+                         brings.data.eq(~datapath.raw_request & ~done)]
+        m.d.comb += [
+            sender.i.payload.eq(choose([
+                (brings.result, datapath.raw.payload), (brings.done, sequencer.layers),
+                (brings.data, readback.o.payload)])),
+            sender.i.valid.eq((brings.result & datapath.raw.valid) | brings.done
+                              | (brings.data & readback.o.valid)),
+            datapath.raw.ready.eq(brings.result & sender.i.ready),
+            readback.o.ready.eq(brings.data & sender.i.ready),
+        ]
         wiring.connect(m, sender.o, wiring.flipped(self.o))
         return sender.request | ~sender.idle
 

@@ -1,10 +1,12 @@
 """Raw results: accumulators of a tile leave for the host one by one."""
 
-from amaranth.hdl import Module, Mux, Signal, signed
+from amaranth.hdl import Const, Module, Signal, signed
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from .choice import choose
 from .tiles import TileSignature
+from .turns import last_turn
 
 __all__ = ["RawEmitter"]
 
@@ -52,38 +54,31 @@ class RawEmitter(wiring.Component):
         m = Module()
         config = self.config
         cols, units, segment_rows = config.cols, config.units, config.drain_cycles
-        count = Signal(range(segment_rows + 1))
-        col, row, unit = (Signal(range(max(limit, 2)), name=name) for limit, name in (
-            (cols, "col"), (segment_rows, "row"), (units, "units_done")))
-        col_last, row_last, unit_last = (
-            col == cols - 1, row == segment_rows - 1, unit == units - 1)
-        taken = Signal()
-        chosen = Signal(signed(32))
-        for c in range(cols):
-            for u in range(units):
-                # The top unit holds the first pixels.
-                here = (col == c) & (unit == units - 1 - u)
-                with m.If(here):
-                    m.d.comb += chosen.eq(self.acc[c][u])
-                m.d.comb += self.pop[c][u].eq(here & taken)
+        # One bit per column, and one per unit: the top unit holds the first pixels.
+        col, unit = Signal(cols, init=1), Signal(units, init=1)
+        taken, row_done, segment_done, arrived = Signal(), Signal(), Signal(), Signal()
+        place = [(col[c] & unit[units - 1 - u], c, u) for c in range(cols) for u in range(units)]
+        chosen = Signal(signed(config.acc_bits))
         m.d.comb += [
+            chosen.eq(choose((here, self.acc[c][u].as_unsigned()) for here, c, u in place)),
             self.o.payload.eq(chosen), self.o.valid.eq(self.request),
-            taken.eq(self.o.valid & self.o.ready),
-            self.tile_done.eq(taken & col_last & row_last & unit_last),
+            taken.eq(self.o.valid & self.o.ready), row_done.eq(taken & col[-1]),
+            segment_done.eq(row_done & last_turn(m, "row", Const(segment_rows), begin=self.start,
+                                                 end=row_done)),
+            self.tile_done.eq(segment_done & unit[-1]),
             self.done.eq(self.tile_done & self.tile.last),
+            arrived.eq(self.arrived & self.raw),
         ]
+        m.d.comb += [self.pop[c][u].eq(here & taken) for here, c, u in place]
         with m.If(taken):
-            m.d.sync += col.eq(Mux(col_last, 0, col + 1))
-            with m.If(col_last):
-                m.d.sync += row.eq(Mux(row_last, 0, row + 1))
-                with m.If(row_last):
-                    m.d.sync += unit.eq(Mux(unit_last, 0, unit + 1))
+            m.d.sync += col.eq(col.rotate_left(1))
+        with m.If(segment_done):
+            m.d.sync += unit.eq(unit.rotate_left(1))
         with m.If(self.tile_done):
             m.d.sync += self.request.eq(0)
-        with m.If(self.arrived & self.raw):
-            m.d.sync += count.eq(count + 1)
-            with m.If(count == segment_rows - 1):
-                m.d.sync += [count.eq(0), self.request.eq(1)]
+        with m.If(arrived & last_turn(m, "arrival", Const(segment_rows), begin=self.start,
+                                      end=arrived)):
+            m.d.sync += self.request.eq(1)
         with m.If(self.start):
-            m.d.sync += [self.request.eq(0), count.eq(0), col.eq(0), row.eq(0), unit.eq(0)]
+            m.d.sync += [self.request.eq(0), col.eq(1), unit.eq(1)]
         return m

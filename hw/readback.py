@@ -1,12 +1,13 @@
 """Reads activation maps and counters back for the host."""
 
-from amaranth.hdl import Array, Module, Mux, Signal
+from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from .receive import SectionHeader
-from .spec.link import LENGTH_BITS
-from .spec.memory import PROFILE_LAYERS, Memory, banks
+from .choice import choose
+from .feed import ProbeSignature
+from .receive import Section
+from .spec.memory import PROFILE_LAYERS, Memory, banks, longest_answer
 
 __all__ = ["PROBE_LATENCY", "Readback"]
 
@@ -30,13 +31,13 @@ class Readback(wiring.Component):
 
     Members
     -------
-    start : In(1), section : In(SectionHeader)
+    start : In(1), section : In(Section)
         Range to read; checked by the receiver.
     active : Out(1)
         Under way, until the last word is taken.
-    length : Out(24)
+    length : Out(range(longest_answer + 1))
         Words of the range.
-    probe : Out
+    probe : Out(ProbeSignature)
         Reads an activation entry; it appears at ``activations``.
     activations : In(lanes)
         Row 0 of the rotator.
@@ -49,11 +50,9 @@ class Readback(wiring.Component):
     def __init__(self, config):
         self.config = config
         super().__init__({
-            "start": In(1), "section": In(SectionHeader), "active": Out(1),
-            "length": Out(LENGTH_BITS),
-            "probe": Out(wiring.Signature({
-                "valid": Out(1), "bank": Out(range(max(config.rows, 2))),
-                "address": Out(range(config.activation_depth))})),
+            "start": In(1), "section": In(Section), "active": Out(1),
+            "length": Out(range(longest_answer(config) + 1)),
+            "probe": Out(ProbeSignature(config)),
             "activations": In(config.lanes),
             "profile_address": Out(range(8 * PROFILE_LAYERS)), "profile": In(32),
             "o": Out(stream.Signature(32)),
@@ -61,44 +60,51 @@ class Readback(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        lane_words = banks(self.config)[Memory.ACTIVATIONS].entry_words
+        shapes = banks(self.config)
+        lane_words = shapes[Memory.ACTIVATIONS].entry_words
+        deepest = max(bank.depth for bank in shapes.values() if bank.readable)
         profiled = self.section.memory == Memory.PROFILE
-        words = Mux(profiled, 1, lane_words)
-        address, left = Signal(16), Signal(16)
+        address, count, number = Signal(range(deepest)), Signal(range(deepest + 1)), Signal(
+            range(deepest + 1), init=1)
         part = Signal(range(max(lane_words, 2)))
-        delay = Signal(range(PROBE_LATENCY + 1))
-        words_of_entry = Array(self.activations[32 * k:32 * k + 32] for k in range(lane_words))
+        waited = Signal(PROBE_LATENCY)
+        begins, complete = Signal(), Signal()
         m.d.comb += [
-            self.length.eq(Mux(profiled, self.section.count, _times(self.section.count,
-            lane_words))),
+            count.eq(self.section.count),
+            self.length.eq(Mux(profiled, count, _times(count, lane_words))),
             self.probe.valid.eq(self.active & ~profiled),
             self.probe.bank.eq(self.section.bank), self.probe.address.eq(address),
             self.profile_address.eq(address),
             # The probe stays on, so the entry stays where it appeared until it is sent.
-            self.o.payload.eq(Mux(profiled, self.profile, words_of_entry[part])),
+            self.o.payload.eq(choose([(profiled, self.profile), *(
+                (~profiled & (part == k), self.activations[32 * k:32 * k + 32])
+                for k in range(lane_words))])),
         ]
+        with m.If(begins):
+            m.d.sync += [address.eq(self.section.start), number.eq(1)]
+        with m.Elif(complete):
+            m.d.sync += [address.eq(address + 1), number.eq(number + 1)]
         with m.FSM():
             with m.State("IDLE"):
-                with m.If(self.start):
-                    m.d.sync += [address.eq(self.section.start), left.eq(self.section.count),
-                                 self.active.eq(self.section.count != 0)]
-                    with m.If(self.section.count != 0):
-                        m.next = "PROBE"
+                with m.If(self.start & (count != 0)):
+                    m.d.comb += begins.eq(1)
+                    m.d.sync += self.active.eq(1)
+                    m.next = "PROBE"
             with m.State("PROBE"):
-                m.d.sync += [delay.eq(0), part.eq(0)]
+                m.d.sync += [waited.eq(1), part.eq(0)]
                 m.next = "WAIT"
             with m.State("WAIT"):
-                m.d.sync += delay.eq(delay + 1)
-                with m.If(delay == PROBE_LATENCY - 1):
+                m.d.sync += waited.eq(waited << 1)
+                with m.If(waited[-1]):
                     m.next = "SEND"
             with m.State("SEND"):
                 m.d.comb += self.o.valid.eq(1)
                 with m.If(self.o.ready):
                     m.d.sync += part.eq(part + 1)
-                    with m.If(part + 1 == words):
-                        m.d.sync += [address.eq(address + 1), left.eq(left - 1)]
+                    with m.If(profiled | (part == lane_words - 1)):
+                        m.d.comb += complete.eq(1)
                         m.next = "PROBE"
-                        with m.If(left == 1):
+                        with m.If(number == count):
                             m.d.sync += self.active.eq(0)
                             m.next = "IDLE"
         return m

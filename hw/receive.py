@@ -1,14 +1,17 @@
 """The receiving end of the host link: frames, sections, and every check on them."""
 
+from typing import NamedTuple
+
 from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from .limit import reaches
 from .spec.config import FORMAT_VERSION
 from .spec.link import LENGTH_BITS, MAGIC, ErrorCode, Opcode
-from .spec.memory import banks
+from .spec.memory import Memory, banks
 
-__all__ = ["FrameReceiver", "StoreSignature"]
+__all__ = ["FrameReceiver", "Section", "StoreSignature"]
 
 RECEIVER_ERRORS = (ErrorCode.MAGIC, ErrorCode.VERSION, ErrorCode.OPCODE, ErrorCode.FINGERPRINT,
                    ErrorCode.LENGTH, ErrorCode.SECTION, ErrorCode.CHECKSUM, ErrorCode.NOT_LOADED)
@@ -22,25 +25,40 @@ class StoreSignature(wiring.Signature):
     -------
     strobe : Out(1)
         Store an entry.
-    memory : Out(8), bank : Out(8), address : Out(16)
-        Where.
+    memory : Out(Memory), bank : Out(range(64)), address : Out(16)
+        Where; it exists.
     entry : Out(width)
         What, in the low bits.
     """
 
     def __init__(self, width):
-        super().__init__({"strobe": Out(1), "memory": Out(8), "bank": Out(8),
-                          "address": Out(16), "entry": Out(width)})
+        super().__init__({"strobe": Out(1), "memory": Out(range(max(Memory) + 1)),
+                          "bank": Out(range(64)), "address": Out(16), "entry": Out(width)})
 
 
-class SectionHeader(data.Struct):
-    """The two words that name a range of entries."""
+class Section(data.Struct):
+    """A range of entries of an existing bank."""
 
-    memory: 8
-    bank: 8
-    unused: 16
+    memory: range(max(Memory) + 1)
+    bank: range(64)
     start: 16
     count: 16
+
+
+class _Payload(NamedTuple):
+    """One-bit signals about the sections of a frame."""
+
+    #: A word is taken that names a bank, gives a range, fills an entry.
+    named: Signal
+    ranged: Signal
+    filled: Signal
+    #: The word to come is the last one of the payload, of its entry; is one of the last entry.
+    last_word: Signal
+    last_part: Signal
+    last_entry: Signal
+    #: The word to come names a bank that the host may use, or a range within its bank.
+    exists: Signal
+    fits: Signal
 
 
 class FrameReceiver(wiring.Component):
@@ -66,7 +84,7 @@ class FrameReceiver(wiring.Component):
         Request, in its first cycle.
     argument : Out(32)
         Payload of ``run``.
-    section : Out(SectionHeader)
+    section : Out(Section)
         Payload of ``read``.
     finished : In(1)
         The request has been carried out.
@@ -89,7 +107,7 @@ class FrameReceiver(wiring.Component):
             "i": In(stream.Signature(32)),
             "store": Out(StoreSignature(self.width)),
             "loaded": Out(1), "run": Out(1), "read": Out(1), "argument": Out(32),
-            "section": Out(SectionHeader), "finished": In(1),
+            "section": Out(Section), "finished": In(1),
             "open": Out(1), "word": Out(LENGTH_BITS),
             "checked": Out(1), "first": Out(1), "crc": In(32), "crc_pending": In(1),
             "fault": Out(len(RECEIVER_ERRORS)),
@@ -101,15 +119,18 @@ class FrameReceiver(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         word, taken = self.i.payload, Signal()
-        opcode, left = Signal(8), Signal(LENGTH_BITS)
+        opcode, length = Signal(range(Opcode.READ + 1)), Signal(LENGTH_BITS)
+        last_word, second_last, ended = Signal(), Signal(), Signal()
         m.d.comb += [taken.eq(self.i.valid & self.i.ready), self.checked.eq(taken)]
         with m.If(taken):
-            m.d.sync += [self.word.eq(self.word + 1), left.eq(left - 1)]
-        m.d.sync += self.store.strobe.eq(0)
-        m.d.comb += [self.store.memory.eq(self.section.memory),
-                     self.store.bank.eq(self.section.bank)]
-        named = Signal()
-        exists, fits, entry_words = self._known(m, word, opcode, named)
+            # Two words lie between the count of words and that of the payload.
+            m.d.sync += [self.word.eq(self.word + 1), last_word.eq(second_last),
+                         second_last.eq(self.word == length)]
+        with m.If(ended):
+            m.d.sync += [self.word.eq(0), self.open.eq(0)]
+        payload = _Payload(*(Signal(name=name) for name in _Payload._fields))
+        m.d.comb += payload.last_word.eq(last_word)
+        self._entries(m, payload, self._known(m, word, opcode, payload))
 
         with m.FSM():
             with m.State("TYPE"):
@@ -127,7 +148,8 @@ class FrameReceiver(wiring.Component):
             with m.State("LENGTH"):
                 m.d.comb += self.i.ready.eq(1)
                 with m.If(taken):
-                    m.d.sync += left.eq(word)
+                    m.d.sync += [length.eq(word), last_word.eq(word == 1),
+                                 second_last.eq(word == 2)]
                     m.next = "SECTION"
                     with m.If(opcode == Opcode.IMAGE):
                         m.d.sync += self.loaded.eq(0)
@@ -144,14 +166,14 @@ class FrameReceiver(wiring.Component):
                 with m.If(taken):
                     m.d.sync += self.argument.eq(word)
                     m.next = "CRC"
-            self._sections(m, opcode, left, taken, named, exists, fits, entry_words)
+            self._sections(m, opcode, taken, payload)
             with m.State("CRC"):
                 m.d.comb += self.i.ready.eq(~self.crc_pending)
                 with m.If(taken):
-                    self._conclude(m, opcode, word == self.crc)
+                    self._conclude(m, opcode, word == self.crc, ended)
             with m.State("REQUEST"):
                 with m.If(self.finished):
-                    m.d.sync += [self.open.eq(0), self.word.eq(0)]
+                    m.d.comb += ended.eq(1)
                     m.next = "TYPE"
         return m
 
@@ -165,9 +187,9 @@ class FrameReceiver(wiring.Component):
         with m.Elif(~known):
             self._raise(m, ErrorCode.OPCODE)
 
-    def _conclude(self, m, opcode, right):
+    def _conclude(self, m, opcode, right, ended):
         """After the CRC: carry out the request, or be ready for the next frame."""
-        m.d.sync += [self.open.eq(0), self.word.eq(0)]
+        m.d.comb += ended.eq(1)
         m.next = "TYPE"
         with m.If(~right):
             self._raise(m, ErrorCode.CHECKSUM)
@@ -179,65 +201,72 @@ class FrameReceiver(wiring.Component):
             m.d.comb += [self.run.eq(opcode == Opcode.RUN), self.read.eq(opcode == Opcode.READ)]
             m.next = "REQUEST"
 
-    def _sections(self, m, opcode, left, taken, named, exists, fits, entry_words):
-        """Section headers and entries; an entry is stored one cycle after its last word."""
+    def _entries(self, m, payload, entry_words):
+        """Number and address of the entry that comes; it is stored a cycle after its last word."""
         word, section, store = self.i.payload, self.section, self.store
-        part, entries = Signal(range(self.width // 32)), Signal(16)
-        last_word = left == 1
+        part, number = Signal(range(self.width // 32)), Signal(16, init=1)
+        complete = payload.filled & payload.last_part
+        m.d.sync += store.strobe.eq(complete)
+        m.d.comb += [store.memory.eq(section.memory), store.bank.eq(section.bank),
+                     payload.last_part.eq(part + 1 == entry_words),
+                     payload.last_entry.eq(number == section.count)]
+        with m.If(payload.filled):
+            m.d.sync += [store.entry.word_select(part, 32).eq(word), part.eq(part + 1)]
+        with m.If(complete):
+            m.d.sync += [number.eq(number + 1), part.eq(0)]
+        with m.If(store.strobe):
+            m.d.sync += store.address.eq(store.address + 1)
+        with m.If(payload.ranged):
+            m.d.sync += [number.eq(1), part.eq(0), store.address.eq(word[:16]),
+                         section.start.eq(word[:16]), section.count.eq(word[16:])]
 
+    def _sections(self, m, opcode, taken, payload):
+        """Section headers and entries."""
+        word, section = self.i.payload, self.section
         with m.State("SECTION"):
-            m.d.comb += self.i.ready.eq(1)
-            m.d.comb += named.eq(taken)
+            m.d.comb += [self.i.ready.eq(1), payload.named.eq(taken)]
             with m.If(taken):
                 m.d.sync += [section.memory.eq(word[:8]), section.bank.eq(word[8:16])]
                 m.next = "RANGE"
-                with m.If(~exists):
+                with m.If(~payload.exists):
                     self._raise(m, ErrorCode.SECTION)
-                with m.Elif(last_word):
+                with m.Elif(payload.last_word):
                     self._raise(m, ErrorCode.LENGTH)
         with m.State("RANGE"):
-            m.d.comb += self.i.ready.eq(1)
+            m.d.comb += [self.i.ready.eq(1), payload.ranged.eq(taken)]
             with m.If(taken):
-                m.d.sync += [section.start.eq(word[:16]), section.count.eq(word[16:]),
-                             entries.eq(word[16:]), part.eq(0), store.address.eq(word[:16] - 1)]
                 ends = (opcode == Opcode.READ) | (word[16:] == 0)
                 m.next = "ENTRY"
                 with m.If(ends):
                     m.next = "SECTION"
-                with m.If(last_word):
+                with m.If(payload.last_word):
                     m.next = "CRC"
-                with m.If(~fits):
+                with m.If(~payload.fits):
                     self._raise(m, ErrorCode.SECTION)
-                with m.Elif(last_word & ~ends):
+                with m.Elif(payload.last_word & ~ends):
                     self._raise(m, ErrorCode.LENGTH)
         with m.State("ENTRY"):
-            m.d.comb += self.i.ready.eq(1)
-            with m.If(taken):
-                m.d.sync += [store.entry.word_select(part, 32).eq(word), part.eq(part + 1)]
-                complete = part + 1 == entry_words
-                with m.If(complete):
-                    m.d.sync += [part.eq(0), entries.eq(entries - 1), store.strobe.eq(1),
-                                 store.address.eq(store.address + 1)]
-                    with m.If(entries == 1):
-                        m.next = "SECTION"
-                with m.If(last_word):
-                    m.next = "CRC"
-                    with m.If(~complete | (entries != 1)):
-                        self._raise(m, ErrorCode.LENGTH)
+            m.d.comb += [self.i.ready.eq(1), payload.filled.eq(taken)]
+            ends = payload.last_part & payload.last_entry
+            with m.If(taken & ends):
+                m.next = "SECTION"
+            with m.If(taken & payload.last_word):
+                m.next = "CRC"
+                with m.If(~ends):
+                    self._raise(m, ErrorCode.LENGTH)
 
-    def _known(self, m, word, opcode, named):
-        """Which memories there are, from the ground floor's list."""
-        exists, fits, entry_words = Signal(), Signal(), Signal(range(self.width // 32 + 1))
-        reads = opcode == Opcode.READ
-        shapes = banks(self.config)
+    def _known(self, m, word, opcode, payload):
+        """Which memories there are, from the ground floor's list; words of an entry."""
+        entry_words = Signal(range(self.width // 32 + 1))
+        reads, shapes = opcode == Opcode.READ, banks(self.config)
         depth = Signal(range(max(bank.depth for bank in shapes.values()) + 1))
         with m.Switch(word[:8]):
             for bank in shapes.values():
                 with m.Case(bank.memory):
                     allowed = Mux(reads, bank.readable, bank.writable)
-                    m.d.comb += exists.eq((word[8:16] < bank.count) & (word[16:] == 0) & allowed)
+                    m.d.comb += payload.exists.eq(~reaches(word[8:], bank.count) & allowed)
                     # The shape is looked up with the first word of a header, for the second.
-                    with m.If(named):
+                    with m.If(payload.named):
                         m.d.sync += [depth.eq(bank.depth), entry_words.eq(bank.entry_words)]
-        m.d.comb += fits.eq(word[:16] + word[16:] <= depth)
-        return exists, fits, entry_words
+        m.d.comb += payload.fits.eq(word[:16] + word[16:] <= depth)
+        return entry_words

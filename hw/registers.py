@@ -4,6 +4,7 @@ from amaranth.hdl import Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from .choice import choose
 from .spec.config import FORMAT_VERSION
 from .spec.registers import DEFAULT_WATCHDOG_CYCLES, IDENTITY, RegisterAddress
 
@@ -71,10 +72,8 @@ class RegisterFile(wiring.Component):
             RegisterAddress.CYCLES: self.cycles,
             RegisterAddress.LAYERS: self.layers,
         }
-        with m.Switch(self.bus.address):
-            for address, value in values.items():
-                with m.Case(address):
-                    m.d.comb += self.bus.read_data.eq(value)
+        m.d.comb += self.bus.read_data.eq(choose(
+            (self.bus.address == address, value) for address, value in values.items()))
         written = Signal(len(RegisterAddress))
         m.d.comb += [written[address].eq(self.bus.write & (self.bus.address == address))
                      for address in RegisterAddress]

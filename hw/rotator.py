@@ -1,5 +1,8 @@
 """Rotation of rows and banks by log-shift stages, for any number of rows."""
 
+from functools import reduce
+from operator import or_
+
 from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
@@ -14,20 +17,27 @@ def rotated(m, items, amount, *, name, up=False):
     multiplexer per item and bit of ``amount``; no power of two is needed, because rotations
     compose.
     """
-    count = len(items)
-    for stage in range((count - 1).bit_length()):
-        step = -(1 << stage) if up else 1 << stage
-        turned = [Signal.like(item, name=f"{name}_{stage}_{r}") for r, item in enumerate(items)]
-        for r in range(count):
-            m.d.comb += turned[r].eq(Mux(amount[stage], items[(r + step) % count], items[r]))
-        items = turned
+    for stage in range((len(items) - 1).bit_length()):
+        items = _turned(m, items, amount[stage], -(1 << stage) if up else 1 << stage,
+                        name=f"{name}_{stage}")
     return items
+
+
+def _turned(m, items, turn, step, *, name):
+    turned = [Signal.like(item, name=f"{name}_{r}") for r, item in enumerate(items)]
+    m.d.comb += [new.eq(Mux(turn, items[(r + step) % len(items)], items[r]))
+                 for r, new in enumerate(turned)]
+    return turned
 
 
 class Rotator(wiring.Component):
     """Brings bank ``(r + rotation) mod rows`` to row r.
 
-    Latency is one cycle; throughput is one word per row and cycle.
+    The words of the banks are registered first, once for every value of the low two bits of
+    ``rotation``, and all but one of these registers are reset: a choice among four words is then a
+    single or, which is half the logic of two stages, and a reset costs none. What is left of
+    ``rotation`` turns the rows in further stages. Latency is two cycles; throughput is one word per
+    row and cycle.
 
     Parameters
     ----------
@@ -55,6 +65,19 @@ class Rotator(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        turned = rotated(m, list(self.banks), self.rotation, name="turned")
-        m.d.sync += [self.rows[r].eq(turned[r]) for r in range(self.count)]
+        near = self.rotation[:2]
+        later = Signal.like(self.rotation)
+        m.d.sync += later.eq(self.rotation)
+        copies = [[Signal.like(word, name=f"bank_{b}_{turn}")
+                   for turn in range(min(self.count, 4))]
+                  for b, word in enumerate(self.banks)]
+        for word, registers in zip(self.banks, copies, strict=True):
+            m.d.sync += [register.eq(Mux(near == turn, word, 0))
+                         for turn, register in enumerate(registers)]
+        turned = [reduce(or_, (copies[(r + turn) % self.count][turn]
+                               for turn in range(min(self.count, 4))))
+                  for r in range(self.count)]
+        for stage in range(2, (self.count - 1).bit_length()):
+            turned = _turned(m, turned, later[stage], 1 << stage, name=f"turned_{stage}")
+        m.d.sync += [row.eq(word) for row, word in zip(self.rows, turned, strict=True)]
         return m

@@ -32,7 +32,8 @@ class ScaleUnit(wiring.Component):
     scale : In(signed(scale_bits)), bias : In(signed(acc_bits))
         What was read, one cycle after ``fetch`` and until the next.
     valid : Out(1), acc : Out(signed(acc_bits)), block : Out(range(threshold_depth))
-        Accumulators of a finished tile, bottom row first, and where their thresholds start.
+        Accumulators of a finished tile, bottom row first, and where their thresholds start; that
+        stays until the next tile.
     """
 
     def __init__(self, config):
@@ -75,9 +76,7 @@ class ScaleUnit(wiring.Component):
         with m.If(valid[3]):
             m.d.sync += ring[0].eq(Mux(token[3].first, bias[1], ring[rows - 1]) + product)
             m.d.sync += [ring[r + 1].eq(ring[r]) for r in range(rows - 1)]
-        m.d.comb += [
-            self.valid.eq(valid[4] & token[4].final),
-            self.acc.eq(ring[0]),
-            self.block.eq(token[4].block),
-        ]
+        with m.If(start[3] & token[3].final):
+            m.d.sync += self.block.eq(token[3].block)
+        m.d.comb += [self.valid.eq(valid[4] & token[4].final), self.acc.eq(ring[0])]
         return m

@@ -4,7 +4,7 @@ from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from .fetch import LayerRequest
+from .choice import choose
 from .layout import layer_layout
 from .spec.cycles import FETCH_CYCLES
 from .spec.memory import PROFILE_COUNTERS, PROFILE_LAYERS
@@ -17,10 +17,11 @@ class Sequencer(wiring.Component):
 
     Members
     -------
-    run : In(1), count : In(16)
-        Begin a run of ``count`` layers.
-    i : In(stream.Signature(LayerRequest))
-        Layers in order.
+    run : In(1), first : In(16), count : In(16)
+        Begin a run of ``count`` layers from layer ``first`` of the program on; stable until
+        ``done``.
+    i : In(stream.Signature(layer_layout)), more : Out(1)
+        Layers in order; some have not been taken yet.
     layer : Out(layer_layout), index : Out(16)
         The layer that runs; stable from ``start`` to the next ``start``.
     start : Out(1)
@@ -30,14 +31,15 @@ class Sequencer(wiring.Component):
     active, waiting : Out(1)
         A run is on; it waits for a descriptor.
     layers : Out(16), cycles : Out(32)
-        Layers finished in, and cycles of, the last run.
+        Layers taken in, and cycles of, the last run.
     done : Out(1)
         Last cycle of the run.
     """
 
     def __init__(self, config):
         super().__init__({
-            "run": In(1), "count": In(16), "i": In(stream.Signature(LayerRequest(config))),
+            "run": In(1), "first": In(16), "count": In(16),
+            "i": In(stream.Signature(layer_layout(config))), "more": Out(1),
             "layer": Out(layer_layout(config)), "index": Out(16),
             "start": Out(1), "layer_done": In(1), "active": Out(1), "waiting": Out(1),
             "layers": Out(16), "cycles": Out(32), "done": Out(1),
@@ -45,28 +47,27 @@ class Sequencer(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        busy, finished = Signal(), Signal()
-        left = Signal.like(self.count)
+        busy, between = Signal(), Signal()
         m.d.comb += [
-            self.waiting.eq(self.active & ~busy & ~self.start & ~finished),
+            between.eq(self.active & ~busy & ~self.start),
+            self.more.eq(self.active & (self.layers != self.count)),
+            self.waiting.eq(between & self.more), self.done.eq(between & ~self.more),
             self.i.ready.eq(self.waiting),
-            self.done.eq(self.active & ~busy & ~self.start & finished),
         ]
         m.d.sync += self.start.eq(self.i.valid & self.i.ready)
         with m.If(self.active):
             m.d.sync += self.cycles.eq(self.cycles + 1)
         with m.If(self.i.valid & self.i.ready):
-            m.d.sync += [self.layer.eq(self.i.payload.layer), self.index.eq(self.i.payload.index)]
+            m.d.sync += [self.layer.eq(self.i.payload), self.index.eq(self.first + self.layers),
+                         self.layers.eq(self.layers + 1)]
         with m.If(self.start):
             m.d.sync += busy.eq(1)
         with m.If(busy & self.layer_done):
-            m.d.sync += [busy.eq(0), self.layers.eq(self.layers + 1), left.eq(left - 1),
-                         finished.eq(left == 1)]
+            m.d.sync += busy.eq(0)
         with m.If(self.done):
             m.d.sync += self.active.eq(0)
         with m.If(self.run):
-            m.d.sync += [self.active.eq(1), self.layers.eq(0), self.cycles.eq(0),
-                         left.eq(self.count), finished.eq(self.count == 0)]
+            m.d.sync += [self.active.eq(1), self.layers.eq(0), self.cycles.eq(0)]
         return m
 
 
@@ -102,24 +103,23 @@ class Profiler(wiring.Component):
         counters = [Signal(32, name=name) for name in PROFILE_COUNTERS[:-1]]
         waited, waited_before = Signal(range(FETCH_CYCLES + 1)), Signal(range(FETCH_CYCLES + 1))
         running = Signal()
-        place = Signal(range(len(PROFILE_COUNTERS) + 1), init=len(PROFILE_COUNTERS))
-        layer = Signal(range(PROFILE_LAYERS))
+        # One bit for the counter that is stored.
+        turn, layer = Signal(len(PROFILE_COUNTERS)), Signal(range(PROFILE_LAYERS))
+        place = choose((turn[k], k) for k in range(len(PROFILE_COUNTERS)))
         m.d.comb += [
-            self.write.eq(place != len(PROFILE_COUNTERS)),
-            self.address.eq(Cat(place[:3], layer)), self.data.eq(waited_before),
+            self.write.eq(turn.any()), self.address.eq(Cat(place, layer)),
+            self.data.eq(choose(zip(turn, [*counters, waited_before], strict=True))),
         ]
-        with m.If(self.write):
-            m.d.sync += place.eq(place + 1)
+        m.d.sync += turn.eq(turn << 1)
         with m.If(self.start):
             m.d.sync += running.eq(1)
         with m.If(self.done):
-            m.d.sync += [running.eq(0), place.eq(0), layer.eq(self.index)]
+            m.d.sync += [running.eq(0), turn.eq(1), layer.eq(self.index)]
 
         for k, (counter, event) in enumerate(zip(counters, Cat(1, self.events[:-1]), strict=True)):
             with m.If((self.start | running) & event):
                 m.d.sync += counter.eq(counter + 1)
-            with m.If(place == k):
-                m.d.comb += self.data.eq(counter)
+            with m.If(turn[k]):
                 m.d.sync += counter.eq(0)
         with m.If(self.events[-1]):
             m.d.sync += waited.eq(waited + 1)

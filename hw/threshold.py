@@ -33,7 +33,8 @@ class ThresholdUnit(wiring.Component):
     start : In(1)
         A layer begins: the ring is empty.
     valid : In(1), acc : In(signed(acc_bits)), block : In(range(threshold_depth))
-        Accumulators of a finished tile in successive cycles, and where their thresholds start.
+        Accumulators of a finished tile in successive cycles, and where their thresholds start;
+        that stays until the next tile.
     read : Out(1), address : Out(range(threshold_depth)), threshold : In(signed(acc_bits))
         Read port of the threshold bank, one cycle.
     code_valid : Out(1), code : Out(code_bits)
@@ -64,12 +65,9 @@ class ThresholdUnit(wiring.Component):
         turning = Signal()
         m.d.comb += turning.eq(~self.raw | self.valid | self.pop)
 
-        block = Signal.like(self.block, name="held_block")
-        with m.If(self.valid):
-            m.d.sync += block.eq(self.block)
         m.d.comb += [
             self.read.eq(~self.raw),
-            self.address.eq(Mux(self.valid, self.block | 1, block | ring[places - 1].node)),
+            self.address.eq(self.block | Mux(self.valid, 1, ring[places - 1].node)),
             self.raw_acc.eq(ring[config.drain_cycles - 1].acc),
         ]
 

@@ -27,10 +27,11 @@ def last_turn(m, name, turns, *, begin, end):
     Signal
         The turn that is under way is the last one.
     """
-    left = Signal.like(turns, name=f"{name}s_left")
+    # The turn that comes next; it counts up, so that to begin anew is a reset and no choice.
+    following = Signal(max(len(turns), 2), name=f"{name}_following", init=2)
     last = Signal(name=f"{name}_last")
-    with m.If(begin | end):
-        m.d.sync += [left.eq(left - 1), last.eq(left == 2)]
-        with m.If(begin | last):
-            m.d.sync += [left.eq(turns), last.eq(turns == 1)]
+    with m.If(end):
+        m.d.sync += [following.eq(following + 1), last.eq(following == turns)]
+    with m.If(begin | (end & last)):
+        m.d.sync += [following.eq(2), last.eq(turns == 1)]
     return last

@@ -1,10 +1,12 @@
 """Walks the virtual pixels of a batch in order, once for the feed and once for the writer."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
+from .choice import choose
 from .layout import layer_layout
+from .limit import reaches
 from .spec.descriptor import MAX_BORDER
 from .turns import last_turn
 
@@ -33,6 +35,8 @@ class Raster(wiring.Component):
         Go to pixel 0; go on by one.
     x, y : Out(8)
         Place on the map.
+    right, below : Out(8)
+        Pixels of the output map to the right of it, and below it, if it is ``alive``.
     alive : Out(1)
         The pixel is one of the output map.
     line_end, image_end : Out(1)
@@ -43,15 +47,21 @@ class Raster(wiring.Component):
         self.config = config
         super().__init__({
             "layer": In(layer_layout(config)), "start": In(1), "step": In(1),
-            "x": Out(8), "y": Out(8), "alive": Out(1), "line_end": Out(1), "image_end": Out(1),
+            "x": Out(8), "y": Out(8), "right": Out(8), "below": Out(8),
+            "alive": Out(1), "line_end": Out(1), "image_end": Out(1),
         })
 
     def elaborate(self, platform):
         m = Module()
         layer = self.layer
         left, lines_end = Signal.like(layer.pixels, name="left"), Signal()
+        in_line, in_image = Signal(), Signal()
+        # One subtraction gives the sign and, inverted, the distance to the last pixel.
+        past_line, past_image = self.x - layer.out_width, self.y - layer.out_height
         m.d.comb += [
-            self.alive.eq((left != 0) & (self.x < layer.out_width) & (self.y < layer.out_height)),
+            in_line.eq(past_line < 0), self.right.eq(~past_line),
+            in_image.eq(past_image < 0), self.below.eq(~past_image),
+            self.alive.eq((left != 0) & in_line & in_image),
             self.image_end.eq(self.line_end & lines_end),
         ]
         m.d.comb += [
@@ -122,9 +132,9 @@ class FeedWalker(wiring.Component):
         position = Signal(Position)
         m.d.comb += [
             position.above.eq(_capped(raster.y)),
-            position.below.eq(_capped((layer.out_height - raster.y - 1)[:8])),
+            position.below.eq(_capped(raster.below)),
             position.left.eq(_capped(raster.x)),
-            position.right.eq(_capped((layer.out_width - raster.x - 1)[:8])),
+            position.right.eq(_capped(raster.right)),
             position.alive.eq(raster.alive),
         ]
         coming = [Signal(Position, name=f"coming_{r}") for r in range(rows)]
@@ -137,11 +147,11 @@ class FeedWalker(wiring.Component):
 
 
 def _capped(distance):
-    return Mux(distance > MAX_BORDER, MAX_BORDER, distance)
+    return Mux(reaches(distance, MAX_BORDER + 1), MAX_BORDER, distance)
 
 
 class OutputPlace(data.StructLayout):
-    """Where a pixel of the output map goes: bank, address of its word 0, and whether it exists."""
+    """Where a pixel of the output map goes: bank, address of a word, and whether it exists."""
 
     def __init__(self, config):
         super().__init__({"bank": range(max(config.rows, 2)),
@@ -170,6 +180,8 @@ class WriteWalker(wiring.Component):
         Bring the next pixel to the front; the front one goes to the back.
     replace : In(1)
         With ``rotate``: the front one is done with, a pixel of the next tile takes its place.
+    next_word : In(1)
+        With ``rotate``: the front one returns with the address of its next word.
     place : Out(OutputPlace)
         Place of the pixel in front.
     """
@@ -178,7 +190,7 @@ class WriteWalker(wiring.Component):
         self.config = config
         super().__init__({
             "layer": In(layer_layout(config)), "start": In(1), "rotate": In(1), "replace": In(1),
-            "place": Out(OutputPlace(config)),
+            "next_word": In(1), "place": Out(OutputPlace(config)),
         })
 
     def elaborate(self, platform):
@@ -199,69 +211,54 @@ class WriteWalker(wiring.Component):
         place = self._places(m, raster, step)
         ring = [Signal(OutputPlace(self.config), name=f"ring_{r}") for r in range(rows)]
         with m.If(step | self.rotate):
-            m.d.sync += ring[-1].eq(Mux(step, place, ring[0]))
+            m.d.sync += [ring[-1].eq(ring[0]),
+                         ring[-1].address.eq(ring[0].address + self.next_word)]
             m.d.sync += [ring[r].eq(ring[r + 1]) for r in range(rows - 1)]
+        with m.If(step):
+            m.d.sync += ring[-1].eq(place)
         m.d.comb += self.place.eq(ring[0])
         return m
 
     def _places(self, m, raster, step):
-        """The raster's pixel in the reader's layout; three cursors and two phases follow it."""
+        """The raster's pixel in the reader's layout, kept by a cursor for every loop of it."""
         layer, rows, depth = self.layer, self.config.rows, self.config.activation_depth
         cursor = data.StructLayout({"bank": range(max(rows, 2)), "address": range(4 * depth)})
-        pixel, line, image = (Signal(cursor, name=name) for name in ("pixel", "line", "image"))
-        offset_x, offset_y = (Signal(range(2 * depth), name=f"offset_{axis}") for axis in "xy")
-        next_line = step & raster.line_end
-        last_phase_x = last_turn(m, "phase_x", layer.out_stride_x, begin=raster.start | next_line,
-                                 end=step)
+        line_end, image_end = raster.line_end, raster.image_end
+        last_phase_x = last_turn(m, "phase_x", layer.out_stride_x,
+                                 begin=raster.start | (step & line_end), end=step)
         last_phase_y = last_turn(m, "phase_y", layer.out_stride_y,
-                                 begin=raster.start | (step & raster.image_end), end=next_line)
+                                 begin=raster.start | (step & image_end), end=step & line_end)
+        loops = (("pixel", 1, 0, layer.out_phase_x),
+                 ("column", last_phase_x | line_end, 1, 0),
+                 ("phase", line_end, 0, layer.out_phase_y),
+                 ("line", line_end & (last_phase_y | image_end),
+                  layer.out_line_banks, layer.out_line_words),
+                 ("image", image_end, layer.out_image_banks, layer.out_image_words))
 
-        # The way to the next bank is worked out beforehand for both cases, with and without a step
-        # to the next tile, so that one sum and one choice are left.
+        # The outermost loop that goes on takes along those within: all cursors load the same place.
+        cursors = [Signal(cursor, name=name) for name, *_ in loops]
+        ends = [end for _name, end, *_ in loops]
+        goes = [end & ~outer for end, outer in zip(ends, [*ends[1:], 0], strict=True)]
         origin, moved = Signal(cursor), Signal(cursor)
-        banks, words = Signal(range(max(rows, 2))), Signal(range(depth + 1))
-        words_wrapped = Signal(range(2 * depth))
-        line_wrapped, image_wrapped = Signal(range(2 * depth)), Signal(range(2 * depth))
-        bank = Signal(range(2 * max(rows, 2)))
-        m.d.sync += [line_wrapped.eq(layer.out_line_words + layer.out_tile_words),
-                     image_wrapped.eq(layer.out_image_words + layer.out_tile_words)]
-        m.d.comb += [origin.eq(pixel), banks.eq(1), words.eq(0),
-                     words_wrapped.eq(layer.out_tile_words)]
-        with m.If(raster.image_end):
-            m.d.comb += [origin.eq(image), banks.eq(layer.out_image_banks),
-                         words.eq(layer.out_image_words), words_wrapped.eq(image_wrapped)]
-        with m.Elif(raster.line_end):
-            m.d.comb += [origin.eq(line), banks.eq(layer.out_line_banks),
-                         words.eq(layer.out_line_words), words_wrapped.eq(line_wrapped)]
-        wraps = bank >= rows
+        banks, words = Signal(range(max(rows, 2))), Signal(range(2 * depth))
         m.d.comb += [
-            bank.eq(origin.bank + banks),
+            origin.eq(choose(zip(goes, cursors, strict=True))),
+            banks.eq(choose((go, loop[2]) for go, loop in zip(goes, loops, strict=True))),
+            words.eq(choose((go, loop[3]) for go, loop in zip(goes, loops, strict=True))),
+        ]
+        for here, end in zip(cursors, ends, strict=True):
+            with m.If(raster.start | (step & end)):
+                m.d.sync += here.eq(moved)
+        bank, address = Signal(range(2 * max(rows, 2))), Signal.like(origin.address)
+        wraps = reaches(bank, rows)
+        m.d.comb += [
+            bank.eq(origin.bank + banks), address.eq(origin.address + words),
             moved.bank.eq(Mux(wraps, bank - rows, bank)),
-            moved.address.eq(Mux(wraps, (origin.address + words_wrapped)[:len(moved.address)],
-                                 (origin.address + words)[:len(moved.address)])),
+            moved.address.eq(Mux(wraps, address + layer.out_tile_words, address)),
         ]
-
         with m.If(raster.start):
-            for here in (pixel, line, image):
-                m.d.sync += [here.bank.eq(0), here.address.eq(layer.out_base)]
-            m.d.sync += Cat(offset_x, offset_y).eq(0)
-        with m.Elif(step):
-            with m.If(raster.line_end | last_phase_x):
-                m.d.sync += [offset_x.eq(0), pixel.eq(moved)]
-            with m.Else():
-                m.d.sync += offset_x.eq(offset_x + layer.out_phase_x)
-            with m.If(raster.image_end):
-                m.d.sync += [offset_y.eq(0), image.eq(moved), line.eq(moved)]
-            with m.Elif(raster.line_end):
-                with m.If(last_phase_y):
-                    m.d.sync += [offset_y.eq(0), line.eq(moved)]
-                with m.Else():
-                    m.d.sync += [pixel.eq(line), offset_y.eq(offset_y + layer.out_phase_y)]
-
+            m.d.comb += [moved.bank.eq(0), moved.address.eq(layer.out_base)]
         place = Signal(OutputPlace(self.config))
-        m.d.comb += [
-            place.bank.eq(pixel.bank),
-            place.address.eq(pixel.address + offset_x + offset_y),
-            place.valid.eq(raster.alive),
-        ]
+        m.d.comb += [place.bank.eq(cursors[0].bank), place.address.eq(cursors[0].address),
+                     place.valid.eq(raster.alive)]
         return place

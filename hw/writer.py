@@ -6,6 +6,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from .layout import layer_layout
+from .limit import reaches
 from .tiles import TileSignature
 from .walk import WriteWalker
 
@@ -83,15 +84,16 @@ class Writer(wiring.Component):
         unit, unit_last = Signal(range(max(config.units, 2)), init=config.units - 1), Signal()
         plane, plane_last = Signal(range(max(config.code_bits, 2))), Signal()
         plane_address = Signal(range(2 * config.activation_depth))
-        word = Signal.like(layer.out_plane_words, name="word")
-        granule = Signal(range(max(config.granules, 2)))
+        granule, granule_last = Signal(range(max(config.granules, 2))), Signal()
         m.d.comb += [
             active.eq(self.ready | running),
             row_last.eq(row == config.drain_cycles - 1), unit_last.eq(unit == 0),
             plane_last.eq(plane + 1 == layer.code_bits),
+            granule_last.eq(granule == config.granules - 1),
             self.tile_done.eq(active & row_last & unit_last & plane_last),
             walker.layer.eq(layer), walker.start.eq(self.start),
             walker.rotate.eq(active), walker.replace.eq(plane_last & self.tile.last_col),
+            walker.next_word.eq(plane_last & granule_last),
         ]
         with m.If(active):
             m.d.sync += [running.eq(1), row.eq(row + 1)]
@@ -102,15 +104,13 @@ class Writer(wiring.Component):
                                  plane_address.eq(plane_address + layer.out_plane_words)]
         with m.If(self.tile_done):
             m.d.sync += [running.eq(0), plane.eq(0), plane_address.eq(0), granule.eq(granule + 1)]
-            with m.If(granule == config.granules - 1):
-                m.d.sync += [granule.eq(0), word.eq(word + 1)]
-            with m.If(self.tile.last_col):
-                m.d.sync += [granule.eq(0), word.eq(0)]
+            with m.If(granule_last | self.tile.last_col):
+                m.d.sync += granule.eq(0)
 
         codes = self._codes(m, active, unit)
         bits = self._bits(m, codes, plane)
         self._write(m, active & walker.place.valid, walker.place,
-                    walker.place.address + plane_address + word, bits, granule)
+                    walker.place.address + plane_address, bits, granule)
         m.d.sync += self.done.eq(self.tile_done & self.tile.last)
         return m
 
@@ -159,6 +159,6 @@ class Writer(wiring.Component):
             self.write.granules.eq(granules),
             self.write.address.eq(full_address),
             self.write.data.eq(Cat(stored, rest)),
-            self.fault.eq(active & (full_address >= config.activation_depth)),
+            self.fault.eq(active & reaches(full_address, config.activation_depth)),
         ]
         m.d.comb += [self.write.banks[b].eq(active & (bank == b)) for b in range(config.rows)]

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 __all__ = ["STEP_FIELDS", "OutputMap", "loop_steps", "random_map"]
 
-STEP_FIELDS = ("tap_index", "pair_index", "word", "tile_address", "weight_address", "weight_word",
-               "pair_first", "pair_last", "tile_last", "new_tile")
+STEP_FIELDS = ("tap_index", "pair_index", "word", "tile_address", "weight", "pair_first",
+                "pair_last", "tile_last", "sweep_last", "new_tile")
 """Fields of :class:`hw.nest.Step`, in the order of what :func:`loop_steps` yields."""
 
 
@@ -116,11 +116,12 @@ def loop_steps(layer):
                         for word in range(words):
                             within = tap * words + word
                             last = within == taps * words - 1
+                            tile_last = (last and pair == layer["pairs"] - 1
+                                         and group == layer["groups"] - 1)
                             yield (
                                 layer["tap_base"] + group * taps + tap, layer["pair_base"] + pair,
                                 word, layer["activation_base"] + pixel * layer["tile_words"],
                                 layer["weight_base"] + col * layer["col_tile_words"]
-                                + group * taps * words, within, within == 0, last,
-                                last and pair == layer["pairs"] - 1
-                                and group == layer["groups"] - 1,
+                                + group * taps * words + within, within == 0, last, tile_last,
+                                tile_last and col == layer["col_tiles"] - 1,
                                 not (col or group or pair or within))

@@ -1,5 +1,5 @@
 # amaranth: UnusedElaboratable=no
-"""The drain side counts passes and column tiles as the loop nest does."""
+"""Every pass that drains finds its scale, bias and thresholds."""
 
 import random
 
@@ -20,11 +20,15 @@ def _play(layers, pixel_tiles=3, gaps=lambda: 0):
     for layer in layers:
         cycles.append([(block.layer, layer), (block.start, 1), (block.drained, 0)])
         cycles.append([(block.start, 0)])
-        count = pixel_tiles * layer["col_tiles"] * layer["groups"] * layer["passes_per_group"]
-        for _ in range(count):
-            cycles += [[(block.drained, 0)]] * gaps()
-            drains.append(len(cycles))
-            cycles.append([(block.drained, 1)])
+        passes = layer["groups"] * layer["passes_per_group"]
+        for _pixel in range(pixel_tiles):
+            for number in range(1, layer["col_tiles"] * passes + 1):
+                # Ends mean nothing while no pass drains.
+                cycles += [[(block.drained, 0), (block.ends, {"tile": 1, "sweep": 1})]] * gaps()
+                drains.append(len(cycles))
+                cycles.append([(block.drained, 1), (block.ends, {
+                    "tile": number % passes == 0,
+                    "sweep": number == layer["col_tiles"] * passes})])
     token = block.token
     seen = play(block, cycles, [
         token.scale, token.bias, token.block, token.first, token.final, block.fault_scales,

@@ -47,11 +47,10 @@ def _case(rng, config, most=25):
 
 
 def _expected(config, chart, layer, taps, entries):
-    """Of every step: rotation, address of every bank, flags, and weight address."""
+    """Of every step: rotation, address of every bank, flags, what ends, and weight address."""
     rows = config.rows
     pixel_tile = -1
-    for tap, pair, word, tile, weight, within, first, last, _tile_last, new_tile in loop_steps(
-            layer):
+    for tap, pair, word, tile, weight, first, last, *ends, new_tile in loop_steps(layer):
         pixel_tile += new_tile
         offset, rotation, *borders = taps[tap]
         plane, weight_offset, clear, double, drain = entries[pair]
@@ -65,8 +64,8 @@ def _expected(config, chart, layer, taps, entries):
             slot, bank = divmod(row + rotation, rows)
             start = tile + offset + slot * layer["tile_words"] if inside else layer["pad_base"]
             addresses[bank] = start + plane + word
-        yield (rotation, *addresses, 1, clear and first, double and first, drain and last), (
-            weight + weight_offset + within)
+        yield (rotation, *addresses, 1, clear and first, double and first, drain and last,
+               *ends), weight + weight_offset
 
 
 def _run(config, cases):
@@ -89,7 +88,7 @@ def _run(config, cases):
                     feed.fault_activations, feed.fault_weights, feed.read.valid,
                     feed.weight.valid, feed.weight.address, feed.read.rotation,
                     *feed.read.address, feed.flags.valid, feed.flags.clear, feed.flags.double,
-                    feed.flags.last)
+                    feed.flags.last, feed.ends.tile, feed.ends.sweep)
                 ctx.set(feed.start, 0)
                 if issues:
                     busy.append(cycle)
@@ -130,7 +129,7 @@ def test_reads(rows, units):
     while len(cases) < 6:
         chart, layer, taps, entries = _case(rng, config, 12)
         reads = [read for read, _weight in _expected(config, chart, layer, taps, entries)]
-        if all(0 <= address < 600 for read in reads for address in read[1:-4]):
+        if all(0 <= address < 600 for read in reads for address in read[1:-6]):
             cases.append((chart, layer, taps, entries))
     for case, result in zip(cases, _run(config, cases), strict=True):
         chart, layer, taps, entries = case
@@ -170,7 +169,7 @@ def test_a_step_that_leaves_a_memory_is_noticed(rows):
         _chart, layer, _taps, _entries = case
         expected = {}
         for cycle, (read, weight) in zip(busy, _expected(config, *case), strict=True):
-            if any(not 0 <= address < 600 for address in read[1:-4]):
+            if any(not 0 <= address < 600 for address in read[1:-6]):
                 expected.setdefault("activation", cycle + 3)
             if weight >= 700:
                 expected.setdefault("weight", cycle + 2)
@@ -182,6 +181,18 @@ def test_a_step_that_leaves_a_memory_is_noticed(rows):
         for kind in expected:
             found[kind] += 1
     assert min(found.values()) > 3
+
+
+def test_a_plane_that_leaves_the_memory_is_noticed_though_only_padding_is_read():
+    config = _config(2)
+    chart, layer, taps, entries = _case(random.Random(0), config)
+    # Without the plane's high bits, the sum of padding and plane would lie in the memory again.
+    layer.update({"pad_base": 5, "out_width": 1, "out_height": 1})
+    taps = [(0, 0, 7, 7, 7, 7)] * len(taps)
+    entries = [(4095, *entry[1:]) for entry in entries]
+    (reads, _weights, _stalls, faults, busy), = _run(config, [(chart, layer, taps, entries)])
+    assert all(0 <= address < 600 for _cycle, read in reads for address in read[1:-6])
+    assert faults["activation"] == busy[0] + 3
 
 
 @pytest.mark.parametrize("field, base", [("tap_base", 30), ("tap_base", 29), ("pair_base", 20),

@@ -42,10 +42,10 @@ def test_layers(config, first, count):
 
     async def bench(ctx):
         ctx.set(block.first, first)
-        ctx.set(block.count, count)
         ctx.set(block.start, 1)
         await ctx.tick()
         ctx.set(block.start, 0)
+        ctx.set(block.more, 1)
         for number in range(count):
             # The first tick after start or after the transfer has passed already.
             await ctx.tick().repeat(FETCH_CYCLES - 2)
@@ -53,6 +53,7 @@ def test_layers(config, first, count):
             await ctx.tick()
             assert ctx.get(block.o.valid), number
             taken.extend(await stream_get(ctx, block.o, 1, gap=lambda: rng.randrange(3)))
+            ctx.set(block.more, number + 1 < count)
         for _ in range(2 * FETCH_CYCLES):
             assert not ctx.get(block.o.valid) and not ctx.get(block.read)
             await ctx.tick()
@@ -60,9 +61,8 @@ def test_layers(config, first, count):
     watch, faults = recorder(block.fault)
     simulate(block, bench, processes=(_program(block, words), watch))
     assert not faults
-    for number, request in enumerate(taken):
-        assert request.index == first + number
-        assert {name: request.layer[name] for name in DESCRIPTOR.fields} == layers[first + number]
+    for layer, expected in zip(taken, layers[first:], strict=False):
+        assert {name: layer[name] for name in DESCRIPTOR.fields} == expected
 
 
 def test_every_field_has_its_limits():
@@ -86,12 +86,13 @@ def test_every_field_has_its_limits():
             words = DESCRIPTOR.pack(**{**low_fields, name: value})
             ctx.set(block.o.ready, 1)
             ctx.set(block.first, layer)
-            ctx.set(block.count, 1)
+            ctx.set(block.more, 0)
             ctx.set(block.start, 1)
             await ctx.tick()
             ctx.set(block.start, 0)
             found = []
             for cycle in range(WORDS + 3):
+                ctx.set(block.more, cycle < WORDS)
                 _clk, _rst, read, address, fault, where = await ctx.tick().sample(
                     block.read, block.address, block.fault, block.fault_address)
                 if fault:
@@ -111,8 +112,8 @@ def test_the_end_of_the_program(first, fault):
     block = DescriptorFetch(CONFIG)
     words = DESCRIPTOR.pack(**{name: low for name, (low, _high)
                                in descriptor_limits(CONFIG).items()})
-    cycles = [[(block.first, first), (block.count, 1), (block.start, 1), (block.o.ready, 1)]]
-    cycles.append([(block.start, 0)])
+    cycles = [[(block.first, first), (block.start, 1), (block.o.ready, 1)]]
+    cycles.append([(block.start, 0), (block.more, 1)])
     cycles += [[(block.word, word)] for word in words] + [[]]
     seen = play(block, cycles, [block.fault, block.fault_address])
     faults = [where for strobe, where in seen if strobe]
@@ -121,6 +122,6 @@ def test_the_end_of_the_program(first, fault):
 
 def test_nothing_to_fetch():
     block = DescriptorFetch(CONFIG)
-    cycles = [[(block.first, 3), (block.count, 0), (block.start, 1)], [(block.start, 0)]]
+    cycles = [[(block.first, 3), (block.more, 0), (block.start, 1)], [(block.start, 0)]]
     assert not any(any(values) for values in play(
         block, cycles + [[]] * 30, [block.read, block.o.valid, block.fault]))

@@ -100,8 +100,8 @@ def test_exact_until_a_step_leaves_a_memory(depth):
         steps = []
         for step in loop_steps(layer):
             steps.append(step)
-            tap, pair, word, tile, weight, within, *_flags = step
-            if tap >= depth or pair >= depth or tile + word >= depth or weight + within >= depth:
+            tap, pair, word, tile, weight, *_flags = step
+            if tap >= depth or pair >= depth or tile + word >= depth or weight >= depth:
                 escapes += 1
                 break
             if len(steps) == 300:

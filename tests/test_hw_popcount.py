@@ -11,7 +11,7 @@ from tests.bench import play
 
 
 @pytest.mark.parametrize("stages", [1, 2])
-@pytest.mark.parametrize("lanes", [1, 2, 3, 15, 16, 17, 32, 33, 65])
+@pytest.mark.parametrize("lanes", [1, 2, 3, 15, 16, 17, 32, 33, 64, 65, 128])
 def test_counts(lanes, stages):
     count = MismatchCount(lanes, stages=stages)
     rng = random.Random(lanes)

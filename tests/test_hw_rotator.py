@@ -33,9 +33,9 @@ def test_bank_to_row(rows):
     cases = [(rotation, [rng.getrandbits(9) for _ in range(rows)])
              for rotation in [*range(rows), *(rng.randrange(rows) for _ in range(5))]]
     cycles = [[(rotator.rotation, rotation), *zip(rotator.banks, words)]
-              for rotation, words in cases] + [[]]
+              for rotation, words in cases] + [[], []]
     seen = play(rotator, cycles, list(rotator.rows))
-    assert seen[1:] == [tuple(words[(row + rotation) % rows] for row in range(rows))
+    assert seen[2:] == [tuple(words[(row + rotation) % rows] for row in range(rows))
                         for rotation, words in cases]
 
 

@@ -31,24 +31,26 @@ def test_runs(seed):
 
         for number, layers in enumerate(runs):
             ctx.set(block.run, 1)
+            ctx.set(block.first, 7 * number)
             ctx.set(block.count, len(layers))
             await cycle(active=0)
             ctx.set(block.run, 0)
             total = 0
             for index, (wait, duration, pixels) in enumerate(layers):
-                assert ctx.get(block.layers) == index
+                assert ctx.get(block.layers) == index and ctx.get(block.more)
                 for _ in range(wait):
                     await cycle(waiting=1)
                 ctx.set(block.i.valid, 1)
-                ctx.set(block.i.payload, {"layer": {"pixels": pixels}, "index": 7 * index})
+                ctx.set(block.i.payload, {"pixels": pixels})
                 await cycle(waiting=1)
+                assert ctx.get(block.more) == (index + 1 < len(layers))
                 # The next one may be there at once, but is not looked at before its time.
                 ctx.set(block.i.valid, index + 1 < len(layers) and layers[index + 1][0] == 0)
-                ctx.set(block.i.payload, {"layer": {"pixels": 999}, "index": 999})
+                ctx.set(block.i.payload, {"pixels": 999})
                 for passed in range(duration):
                     ctx.set(block.layer_done, passed == duration - 1)
                     assert ctx.get(block.layer.pixels) == pixels
-                    assert ctx.get(block.index) == 7 * index
+                    assert ctx.get(block.index) == 7 * number + index
                     await cycle(start=passed == 0)
                 ctx.set(block.layer_done, 0)
                 total += wait + 1 + duration

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from .descriptor import PAIR, TAP
 from .record import WORD_BITS
 
-__all__ = ["Bank", "Memory", "banks"]
+__all__ = ["Bank", "Memory", "banks", "longest_answer"]
 
 
 class Memory(enum.IntEnum):
@@ -78,3 +78,10 @@ def banks(config):
         Bank(Memory.PROFILE, 1, 8 * PROFILE_LAYERS, WORD_BITS, writable=False, readable=True),
     )
     return {bank.memory: bank for bank in shapes}
+
+
+def longest_answer(config):
+    """Most words of payload that a frame from the machine has."""
+    return max(config.rows * config.cols,
+               *(bank.depth * bank.entry_words for bank in banks(config).values()
+                 if bank.readable))
