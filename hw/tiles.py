@@ -37,7 +37,7 @@ class TileCounter(wiring.Component):
     layer : In(layer_layout), start : In(1)
         The layer, and its begin.
     step : In(1)
-        A tile has left; at most every other cycle.
+        A tile has left.
     tile : Out(TileSignature)
         The tile that leaves next.
     """
@@ -51,17 +51,18 @@ class TileCounter(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        layer = self.layer
-        col = Signal.like(layer.col_tiles, name="col", init=1)
-        pixel = Signal.like(layer.pixel_tiles, name="pixel", init=1)
-        last_col, last_pixel = Signal(), Signal()
-        # Tiles leave some cycles apart: time for the comparison to be in a register.
-        m.d.sync += [last_col.eq(col == layer.col_tiles), last_pixel.eq(pixel == layer.pixel_tiles)]
-        m.d.comb += [self.tile.last_col.eq(last_col), self.tile.last.eq(last_col & last_pixel)]
+        layer, tile = self.layer, self.tile
+        col = Signal.like(layer.col_tiles, name="col")
+        pixel = Signal.like(layer.pixel_tiles, name="pixel")
+        m.d.comb += [
+            tile.last_col.eq(col == 1),
+            tile.last.eq(tile.last_col & (pixel == 1)),
+        ]
+        # Both count down what is left.
         with m.If(self.step):
-            m.d.sync += col.eq(col + 1)
-        with m.If(self.step & last_col):
-            m.d.sync += [col.eq(1), pixel.eq(pixel + 1)]
+            m.d.sync += col.eq(col - 1)
+            with m.If(tile.last_col):
+                m.d.sync += [col.eq(layer.col_tiles), pixel.eq(pixel - 1)]
         with m.If(self.start):
-            m.d.sync += [col.eq(1), pixel.eq(1)]
+            m.d.sync += [col.eq(layer.col_tiles), pixel.eq(layer.pixel_tiles)]
         return m

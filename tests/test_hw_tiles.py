@@ -10,7 +10,7 @@ from hw.tiles import TileCounter
 from tests.bench import play
 
 
-@pytest.mark.parametrize("pause", [1, 3])
+@pytest.mark.parametrize("pause", [0, 2])
 def test_tiles(pause):
     config = MachineConfig(rows=2, cols=2, lanes=4, activation_depth=16, bias_depth=16)
     block = TileCounter(config)
@@ -21,7 +21,7 @@ def test_tiles(pause):
         cycles.append([(block.layer, layer), (block.start, 1), (block.step, 0)])
         for pixel in range(pixels):
             for col in range(cols):
-                cycles += [[(block.start, 0), (block.step, 0)]] * rng.randint(1, pause)
+                cycles += [[(block.start, 0), (block.step, 0)]] * rng.randint(0, pause)
                 last_col = col == cols - 1
                 expected[len(cycles)] = (last_col, last_col and pixel == pixels - 1)
                 cycles.append([(block.start, 0), (block.step, 1)])
