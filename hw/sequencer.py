@@ -121,8 +121,12 @@ class Profiler(wiring.Component):
                 m.d.sync += counter.eq(counter + 1)
             with m.If(turn[k]):
                 m.d.sync += counter.eq(0)
+        # The end of a raw layer comes from the far end of the link: a cycle to cross the chip, in
+        # which the wait for the next layer may already have begun.
+        ended = Signal()
+        m.d.sync += ended.eq(self.done)
         with m.If(self.events[-1]):
             m.d.sync += waited.eq(waited + 1)
-        with m.If(self.done):
-            m.d.sync += [waited.eq(0), waited_before.eq(waited)]
+        with m.If(ended):
+            m.d.sync += [waited.eq(self.events[-1]), waited_before.eq(waited)]
         return m

@@ -1,10 +1,11 @@
 """Counts the tiles of a layer as they leave."""
 
-from amaranth.hdl import Module, Signal
+from amaranth.hdl import Module
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from .layout import layer_layout
+from .turns import last_turn
 
 __all__ = ["TileCounter", "TileSignature"]
 
@@ -51,18 +52,8 @@ class TileCounter(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        layer, tile = self.layer, self.tile
-        col = Signal.like(layer.col_tiles, name="col")
-        pixel = Signal.like(layer.pixel_tiles, name="pixel")
-        m.d.comb += [
-            tile.last_col.eq(col == 1),
-            tile.last.eq(tile.last_col & (pixel == 1)),
-        ]
-        # Both count down what is left.
-        with m.If(self.step):
-            m.d.sync += col.eq(col - 1)
-            with m.If(tile.last_col):
-                m.d.sync += [col.eq(layer.col_tiles), pixel.eq(pixel - 1)]
-        with m.If(self.start):
-            m.d.sync += [col.eq(layer.col_tiles), pixel.eq(layer.pixel_tiles)]
+        last_col = last_turn(m, "col", self.layer.col_tiles, begin=self.start, end=self.step)
+        last_pixel = last_turn(m, "pixel", self.layer.pixel_tiles, begin=self.start,
+                               end=self.step & last_col)
+        m.d.comb += [self.tile.last_col.eq(last_col), self.tile.last.eq(last_col & last_pixel)]
         return m

@@ -228,33 +228,40 @@ class WriteWalker(wiring.Component):
                                  begin=raster.start | (step & line_end), end=step)
         last_phase_y = last_turn(m, "phase_y", layer.out_stride_y,
                                  begin=raster.start | (step & image_end), end=step & line_end)
-        loops = (("pixel", 1, 0, layer.out_phase_x),
-                 ("column", last_phase_x | line_end, 1, 0),
-                 ("phase", line_end, 0, layer.out_phase_y),
+        # The way to the next bank is worked out beforehand for both cases, with and without a step
+        # to the next tile, so that one choice and one sum are left.
+        line_wrapped, image_wrapped = Signal(range(2 * depth)), Signal(range(2 * depth))
+        m.d.sync += [line_wrapped.eq(layer.out_line_words + layer.out_tile_words),
+                     image_wrapped.eq(layer.out_image_words + layer.out_tile_words)]
+        loops = (("pixel", 1, 0, layer.out_phase_x, 0),
+                 ("column", last_phase_x | line_end, 1, 0, layer.out_tile_words),
+                 ("phase", line_end, 0, layer.out_phase_y, 0),
                  ("line", line_end & (last_phase_y | image_end),
-                  layer.out_line_banks, layer.out_line_words),
-                 ("image", image_end, layer.out_image_banks, layer.out_image_words))
+                  layer.out_line_banks, layer.out_line_words, line_wrapped),
+                 ("image", image_end, layer.out_image_banks, layer.out_image_words, image_wrapped))
 
         # The outermost loop that goes on takes along those within: all cursors load the same place.
         cursors = [Signal(cursor, name=name) for name, *_ in loops]
         ends = [end for _name, end, *_ in loops]
         goes = [end & ~outer for end, outer in zip(ends, [*ends[1:], 0], strict=True)]
         origin, moved = Signal(cursor), Signal(cursor)
-        banks, words = Signal(range(max(rows, 2))), Signal(range(2 * depth))
+        banks, words, wrapped = (Signal(range(limit)) for limit in (
+            max(rows, 2), 2 * depth, 2 * depth))
         m.d.comb += [
             origin.eq(choose(zip(goes, cursors, strict=True))),
             banks.eq(choose((go, loop[2]) for go, loop in zip(goes, loops, strict=True))),
             words.eq(choose((go, loop[3]) for go, loop in zip(goes, loops, strict=True))),
+            wrapped.eq(choose((go, loop[4]) for go, loop in zip(goes, loops, strict=True))),
         ]
         for here, end in zip(cursors, ends, strict=True):
             with m.If(raster.start | (step & end)):
                 m.d.sync += here.eq(moved)
-        bank, address = Signal(range(2 * max(rows, 2))), Signal.like(origin.address)
+        bank = Signal(range(2 * max(rows, 2)))
         wraps = reaches(bank, rows)
         m.d.comb += [
-            bank.eq(origin.bank + banks), address.eq(origin.address + words),
+            bank.eq(origin.bank + banks),
             moved.bank.eq(Mux(wraps, bank - rows, bank)),
-            moved.address.eq(Mux(wraps, address + layer.out_tile_words, address)),
+            moved.address.eq(origin.address + Mux(wraps, wrapped, words)),
         ]
         with m.If(raster.start):
             m.d.comb += [moved.bank.eq(0), moved.address.eq(layer.out_base)]
