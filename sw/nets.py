@@ -8,7 +8,7 @@ from . import data as datasets
 from .quantize import quantize_
 from .quantizers.registry import look_up
 
-__all__ = ["NETS", "build", "cnn"]
+__all__ = ["NETS", "build", "cnn", "prepare"]
 
 
 def cnn(info):
@@ -46,7 +46,7 @@ def build(net, scheme=None, data="digits"):
     ----------
     net : str
         One of :data:`NETS`.
-    scheme : str, Scheme or None
+    scheme : str, SchemeConfig or None
         How to quantize it; None leaves it in floating point.
     data : str
         Data set whose shape, classes and pixels it is for.
@@ -56,8 +56,17 @@ def build(net, scheme=None, data="digits"):
     ValueError
         If a name is unknown.
     """
+    model = look_up(NETS, net, "Net")(datasets.info(data))
+    return model if scheme is None else prepare(model, scheme, data)
+
+
+def prepare(model, scheme, data="digits"):
+    """Quantizes a float network of :func:`build` in place, for the pixels of its data set.
+
+    Raises
+    ------
+    ValueError
+        If a name is unknown or a layer cannot be quantized.
+    """
     about = datasets.info(data)
-    model = look_up(NETS, net, "Net")(about)
-    if scheme is not None:
-        quantize_(model, scheme, input_bits=about.input_bits, input_step=about.input_step)
-    return model
+    return quantize_(model, scheme, input_bits=about.input_bits, input_step=about.input_step)

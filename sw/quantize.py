@@ -7,7 +7,9 @@ from torch import nn
 from .graph import SUPPORTED, FrontendError, describe, is_flatten, is_passing, trace
 from .layers import QuantConv2d, QuantLinear
 from .quantizers import get_scheme
+from .quantizers.base import check_weight
 from .quantizers.pixels import PixelQuantizer
+from .quantizers.sawb import SawbWeight
 
 __all__ = ["ACTIVATION_TYPES", "quantize_"]
 
@@ -20,16 +22,16 @@ _LAYERS: dict[type, Any] = {nn.Conv2d: QuantConv2d, nn.Linear: QuantLinear}
 def quantize_(model, scheme, *, input_bits=8, input_step=1 / 255, filter_fn=None):
     """Replaces convolutions, linear layers and activations by a scheme's quantized ones, in place.
 
-    The first layer gets a pixel quantizer in front of it. Weights are taken over as they are; the
-    model then wants fine-tuning (at least one batch in training mode, which sets activation
-    scales).
+    The first layer gets a pixel quantizer in front of it; the first and the last layer's weights
+    follow ``SchemeConfig.edge_bits``. Weights are taken over as they are; the model then wants
+    :func:`sw.train.fit` (at least one batch in training mode, which sets activation scales).
 
     Parameters
     ----------
     model : torch.nn.Module
         A model that torch.fx can trace, with at least one layer inside it.
-    scheme : str or Scheme
-        A registered scheme's name, or a scheme of your own.
+    scheme : str or SchemeConfig
+        A registered scheme's name, or a configuration of your own.
     input_bits, input_step : int, float
         Bits of a pixel, and the value of one step of it.
     filter_fn : callable, optional
@@ -46,32 +48,32 @@ def quantize_(model, scheme, *, input_bits=8, input_step=1 / 255, filter_fn=None
         If a layer reads something that is not quantized, a module is used twice, or the model
         cannot be traced; the model is then unchanged.
     ValueError
-        If the scheme is unknown or a layer has options the machine does not have.
+        If the scheme is unknown, a weight is empty or not finite, or a layer has options the
+        machine does not have.
     """
     scheme = get_scheme(scheme)
     chosen = filter_fn or (lambda module, name: True)
-    replaced, sources = {}, {}
+    matrices, replaced, sources = {}, {}, {}
     for node in trace(model).nodes:
         if node.op != "call_module":
             continue
-        module = model.get_submodule(node.target)
-        if not isinstance(module, (*_LAYERS, *ACTIVATION_TYPES)) or not chosen(module, node.target):
+        name, module = node.target, model.get_submodule(node.target)
+        if not isinstance(module, (*_LAYERS, *ACTIVATION_TYPES)) or not chosen(module, name):
             continue
-        if node.target in replaced:
+        if name in replaced or name in matrices:
             raise FrontendError(f"Module {describe(model, node)} is used twice; each use needs a "
                                 "module of its own")
         if isinstance(module, ACTIVATION_TYPES):
-            replaced[node.target] = scheme.build_activation()
+            replaced[name] = scheme.activation_quantizer()
             continue
-        source = sources[node.target] = _source(model, node)
+        matrices[name] = module
+        source = sources[name] = _source(model, node)
         if source is not None and source not in replaced:
             raise FrontendError(_unquantized(model, node))
-        kind = next(kind for kind in _LAYERS if isinstance(module, kind))
-        pixels = PixelQuantizer(input_bits, input_step) if source is None else None
-        try:
-            replaced[node.target] = _LAYERS[kind].from_float(module, scheme.build_weight(), pixels)
-        except ValueError as error:
-            raise ValueError(f"Layer {node.target!r} cannot be quantized: {error}") from None
+    edges = {next(iter(matrices), None), next(reversed(matrices), None)}
+    for name, module in matrices.items():
+        pixels = PixelQuantizer(input_bits, input_step) if sources[name] is None else None
+        replaced[name] = _quantized_layer(name, module, scheme, name in edges, pixels)
     for name, module in replaced.items():
         parent, _, child = name.rpartition(".")
         module.train(model.training)
@@ -80,6 +82,17 @@ def quantize_(model, scheme, *, input_bits=8, input_step=1 / 255, filter_fn=None
         if source is not None:
             replaced[name].read_from(replaced[source])
     return model
+
+
+def _quantized_layer(name, layer, scheme, edge, pixels):
+    try:
+        check_weight(layer.weight)
+        weights = (SawbWeight(scheme.edge_bits) if edge and scheme.edge_bits is not None
+                   else scheme.weight_quantizer(layer.weight.detach()))
+        kind = next(kind for kind in _LAYERS if isinstance(layer, kind))
+        return _LAYERS[kind].from_float(layer, weights, pixels)
+    except ValueError as error:
+        raise ValueError(f"Layer {name!r} cannot be quantized: {error}") from None
 
 
 def _source(model, node):

@@ -1,6 +1,8 @@
 """Training: a float network first, then its quantized copy with the float one as teacher."""
 
 import contextlib
+import copy
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -10,7 +12,7 @@ from torch import nn
 
 from . import data as datasets
 from . import nets
-from .quantizers import ActivationQuantizer
+from .quantizers import ActivationQuantizer, scheme_name
 
 __all__ = ["Progress", "Recipe", "Trained", "TrainError", "accuracy", "fit", "train"]
 
@@ -184,6 +186,8 @@ def fit(model, data, *, epochs, rate=3e-3, batch=64, seed=1, teacher=None, stage
             optimizer.step()
             schedule.step()
             total += float(loss.detach()) * len(chosen)
+        if not math.isfinite(total):
+            raise TrainError(f"Training loss must stay finite, not {total} in epoch {epoch + 1}")
         if progress is not None:
             progress(Progress(stage, epoch + 1, epochs, total / len(images)))
     model.eval()
@@ -197,7 +201,7 @@ def train(net="cnn", scheme=None, data="digits", *, recipe=None, teacher=None,
     ----------
     net, data : str
         Names known to :mod:`sw.nets` and :mod:`sw.data`.
-    scheme : str, Scheme or None
+    scheme : str, SchemeConfig or None
         None: float only.
     recipe : Recipe, optional
         Hyperparameters.
@@ -225,16 +229,10 @@ def train(net="cnn", scheme=None, data="digits", *, recipe=None, teacher=None,
         scores = {"float": accuracy(teacher, images.test_images, images.test_labels)}
         model, name = teacher, None
         if scheme is not None:
-            name = getattr(scheme, "name", scheme)
-            model = _quantized_copy(net, scheme, data, teacher)
+            name = scheme_name(scheme)
+            model = nets.prepare(copy.deepcopy(teacher), scheme, data)
             fit(model, images, epochs=recipe.epochs, rate=recipe.rate, batch=recipe.batch,
                 seed=recipe.seed, teacher=teacher, stage=name, progress=progress)
             scores["quantized"] = accuracy(model, images.test_images, images.test_labels)
     info = {"net": net, "scheme": name, "data": data, "seed": recipe.seed, "accuracy": scores}
     return Trained(model, teacher, scores, info)
-
-
-def _quantized_copy(net, scheme, data, teacher):
-    model = nets.build(net, scheme, data)
-    model.load_state_dict(teacher.state_dict(), strict=False)
-    return model

@@ -1,13 +1,12 @@
 """What every quantizer offers: a straight-through float output, and the same as BitPlanes."""
 
-import numpy as np
 import torch
 from torch import nn
 
 from ..bitplanes import BitPlanes
 
-__all__ = ["ActivationQuantizer", "WeightQuantizer", "as_kernel", "binary_planes", "check_bits",
-           "straight_through", "unsigned_codebook"]
+__all__ = ["ActivationQuantizer", "WeightQuantizer", "as_kernel", "check_bits", "check_weight",
+           "straight_through"]
 
 
 class _StraightThrough(torch.autograd.Function):
@@ -35,22 +34,18 @@ def check_bits(name, bits, low=1, high=8):
     return bits
 
 
-def binary_planes(bits):
-    """Planes of the codes 0 to ``2 ** bits - 1``: uint8 of shape ``(bits, 2 ** bits)``, plane 0 the
-    most significant bit."""
-    codes = np.arange(2 ** bits)
-    return np.stack([codes >> shift & 1 for shift in reversed(range(bits))]).astype(np.uint8)
-
-
-def unsigned_codebook(bits, step):
-    """Code book of the values ``code * step``: scales ``step * 2 ** (j - 1)``, offset their sum."""
-    scales = step * 2.0 ** np.arange(bits - 2, -2, -1)
-    return BitPlanes(binary_planes(bits), scales.reshape(-1, 1, 1), offset=scales.sum())
-
-
 def as_kernel(weight):
     """A linear weight ``(outputs, inputs)`` as a 1 x 1 kernel; a convolution's weight as it is."""
     return weight.reshape(*weight.shape, 1, 1) if weight.dim() == 2 else weight
+
+
+def check_weight(weight):
+    """Raises ValueError if a weight is empty or not finite."""
+    if not weight.numel():
+        raise ValueError(f"weight must not be empty, but has shape {tuple(weight.shape)}")
+    wrong = ~torch.isfinite(weight.detach())
+    if wrong.any():
+        raise ValueError(f"weight must be finite, not {weight.detach()[wrong][0].item()!r}")
 
 
 class WeightQuantizer(nn.Module):
@@ -60,9 +55,12 @@ class WeightQuantizer(nn.Module):
     ----------
     grouping : str
         How scales map to kernel taps, one of :data:`sw.bitplanes.GROUPINGS`.
+    levels : int
+        Number of values that a weight can take within its channel and group.
     """
 
     grouping = "layer"
+    levels: int
 
     def split(self, kernel):
         """Planes and scales of a weight.
@@ -84,7 +82,14 @@ class WeightQuantizer(nn.Module):
 
     def planes(self, weight) -> BitPlanes:
         """The quantized weight as :class:`~sw.bitplanes.BitPlanes`; a linear weight as 1 x 1
-        kernel."""
+        kernel.
+
+        Raises
+        ------
+        ValueError
+            If the weight is empty or not finite.
+        """
+        check_weight(weight)
         bits, scales = self.split(as_kernel(weight.detach()).double())
         return BitPlanes(bits.numpy(), scales.numpy(), grouping=self.grouping)
 

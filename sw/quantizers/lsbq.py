@@ -4,13 +4,17 @@ A value is approximated by ``sum_i v_i s_i`` with ``v_1 >= .. >= v_k >= 0``; sig
 successive residuals (a residual of 0 counts as positive), scales minimize the squared error.
 """
 
+from dataclasses import dataclass
+
 import torch
 
 from ..bitplanes import BitPlanes
-from .base import ActivationQuantizer, WeightQuantizer, binary_planes, check_bits, straight_through
-from .registry import Scheme, register_activation, register_scheme, register_weight
+from .base import ActivationQuantizer, WeightQuantizer, check_bits, straight_through
+from .config import SchemeConfig
+from .planes import binary_planes
+from .registry import register_scheme
 
-__all__ = ["LsbqActivation", "LsbqWeight", "least_squares_scales", "residual_signs"]
+__all__ = ["LsbqActivation", "LsbqConfig", "LsbqWeight", "least_squares_scales", "residual_signs"]
 
 
 def least_squares_scales(rows, bits):
@@ -70,7 +74,6 @@ def _slope(x, bits, scales):
     return slope
 
 
-@register_weight("lsbq")
 class LsbqWeight(WeightQuantizer):
     """Least-squares planes of a weight, one set of scales per output channel.
 
@@ -83,6 +86,7 @@ class LsbqWeight(WeightQuantizer):
     def __init__(self, bits=1):
         super().__init__()
         self.bits = check_bits("LsbqWeight", bits, high=2)
+        self.levels = 2 ** bits
 
     def split(self, kernel):
         """See :meth:`WeightQuantizer.split`."""
@@ -95,7 +99,6 @@ class LsbqWeight(WeightQuantizer):
         return _slope(kernel, residual_signs(kernel, scales), scales)
 
 
-@register_activation("lsbq")
 class LsbqActivation(ActivationQuantizer):
     """Signed least-squares planes of an activation, one set of scales per layer.
 
@@ -199,6 +202,32 @@ class LsbqActivation(ActivationQuantizer):
         return straight_through(x, quantized, slope)
 
 
-register_scheme(Scheme("lsbq-w1a2", weight="lsbq", weight_options={"bits": 1}, activation="lsbq",
-                       activation_options={"bits": 2, "clamp": 2.0, "momentum": 0.9,
-                                           "samples": 16}))
+@dataclass(frozen=True, kw_only=True)
+class LsbqConfig(SchemeConfig):
+    """Least-squares weights and activations.
+
+    Parameters
+    ----------
+    weight_bits, activation_bits : int
+        1 or 2.
+    clamp, momentum, samples
+        Of :class:`LsbqActivation`.
+    """
+
+    weight_bits: int = 1
+    activation_bits: int = 2
+    clamp: float = 2.0
+    momentum: float = 0.9
+    samples: int | None = 16
+
+    def weight_quantizer(self, weight):
+        """See :meth:`SchemeConfig.weight_quantizer`."""
+        return LsbqWeight(self.weight_bits)
+
+    def activation_quantizer(self):
+        """See :meth:`SchemeConfig.activation_quantizer`."""
+        return LsbqActivation(self.activation_bits, self.clamp, self.momentum,
+                              samples=self.samples)
+
+
+register_scheme("lsbq-w1a2", LsbqConfig())

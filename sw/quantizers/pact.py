@@ -3,8 +3,8 @@
 import torch
 from torch import nn
 
-from .base import ActivationQuantizer, check_bits, unsigned_codebook
-from .registry import register_activation
+from .base import ActivationQuantizer, check_bits
+from .planes import unsigned_codebook
 
 __all__ = ["PactActivation"]
 
@@ -23,7 +23,6 @@ class _Pact(torch.autograd.Function):
         return grads[0] * inside, (grads[0] * above).sum(), None, None
 
 
-@register_activation("pact")
 class PactActivation(ActivationQuantizer):
     """``round(clip(x, 0, alpha) * n / alpha) * alpha / n`` with ``n = 2 ** bits - 1``, half to
     even.

@@ -2,7 +2,8 @@
 
 import torch
 
-from .base import ActivationQuantizer, check_bits, straight_through, unsigned_codebook
+from .base import ActivationQuantizer, check_bits, straight_through
+from .planes import unsigned_codebook
 
 __all__ = ["PixelQuantizer"]
 

@@ -1,11 +1,16 @@
 """SAWB: statistics-aware weight binning, even levels (arXiv 1807.06964)."""
 
+from dataclasses import dataclass
+
 import torch
 
 from .base import WeightQuantizer, check_bits
-from .registry import Scheme, register_scheme, register_weight
+from .config import SchemeConfig
+from .pact import PactActivation
+from .planes import even_planes
+from .registry import register_scheme
 
-__all__ = ["COEFFICIENTS", "FULL_RANGE_BITS", "SawbWeight", "sawb_clip"]
+__all__ = ["COEFFICIENTS", "FULL_RANGE_BITS", "PactSawbConfig", "SawbWeight", "sawb_clip"]
 
 COEFFICIENTS = {
     1: (0.0, 1.0),
@@ -35,7 +40,6 @@ def sawb_clip(weight, bits):
     return torch.where(alpha > 0, alpha, weight.abs().max())
 
 
-@register_weight("sawb")
 class SawbWeight(WeightQuantizer):
     """Even levels ``alpha * (2 * code / (2 ** bits - 1) - 1)``, one alpha per layer, half to even.
 
@@ -53,6 +57,7 @@ class SawbWeight(WeightQuantizer):
         if bits not in (*COEFFICIENTS, FULL_RANGE_BITS):
             known = ", ".join(map(str, (*COEFFICIENTS, FULL_RANGE_BITS)))
             raise ValueError(f"SawbWeight bits must be one of {known}, not {bits!r}")
+        self.levels = 2 ** bits
 
     def split(self, kernel):
         """See :meth:`WeightQuantizer.split`."""
@@ -61,14 +66,35 @@ class SawbWeight(WeightQuantizer):
         # All-zero weights: any alpha gives the code, the scales stay 0.
         unit = kernel.clamp(-alpha, alpha) / torch.where(alpha > 0, alpha, 1.0)
         codes = ((unit + 1) / 2 * top).round().long()
-        shifts = torch.arange(self.bits - 1, -1, -1)
-        bits = (codes >> shifts.reshape(-1, 1, 1, 1, 1)) & 1
-        return bits.bool(), (alpha / top * 2.0 ** shifts).reshape(-1, 1, 1)
+        return even_planes(codes, self.bits, alpha)
 
     def slope(self, kernel, scales):
         """See :meth:`WeightQuantizer.slope`."""
         return (kernel.abs() <= sawb_clip(kernel, self.bits)).double()
 
 
-register_scheme(Scheme("pact-sawb-w2a2", weight="sawb", weight_options={"bits": 2},
-                       activation="pact", activation_options={"bits": 2, "alpha": 4.0}))
+@dataclass(frozen=True, kw_only=True)
+class PactSawbConfig(SchemeConfig):
+    """SAWB weights and PACT activations.
+
+    Parameters
+    ----------
+    weight_bits, activation_bits : int
+    alpha : float
+        Initial clipping level of activations.
+    """
+
+    weight_bits: int = 2
+    activation_bits: int = 2
+    alpha: float = 4.0
+
+    def weight_quantizer(self, weight):
+        """See :meth:`SchemeConfig.weight_quantizer`."""
+        return SawbWeight(self.weight_bits)
+
+    def activation_quantizer(self):
+        """See :meth:`SchemeConfig.activation_quantizer`."""
+        return PactActivation(self.activation_bits, self.alpha)
+
+
+register_scheme("pact-sawb-w2a2", PactSawbConfig())
