@@ -47,7 +47,7 @@ def cases():
             yield pytest.param(path, name, id=f"{path.stem}-{name}" if name else path.stem)
 
 
-@pytest.mark.parametrize("path, name", cases())
+@pytest.mark.parametrize("path, name", list(cases()))
 def test_oracle(path, name):
     with np.load(path, allow_pickle=False) as file:
         prefix = f"{name}__" if name else ""

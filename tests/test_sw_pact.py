@@ -6,7 +6,7 @@ from sw.quantizers.pact import PactActivation
 from sw.quantizers.pixels import PixelQuantizer
 
 
-@pytest.mark.parametrize("bits", [1, 2, 3, 4])
+@pytest.mark.parametrize("bits", range(1, 9))
 @pytest.mark.parametrize("alpha", [0.7, 1.0, 6.0])
 def test_output_is_that_of_the_formula(bits, alpha):
     quantizer = PactActivation(bits, alpha)
@@ -32,7 +32,55 @@ def test_gradients_split_at_alpha():
     assert float(quantizer.alpha.grad) == 24.0
 
 
-@pytest.mark.parametrize("bits", [1, 2, 4])
+def test_gradients_of_pact_plus():
+    quantizer = PactActivation(2, 6.0, plus=True)
+    x = torch.tensor([-1.0, 0.0, 2.5, 4.75, 6.0, 8.0], requires_grad=True)
+    quantizer(x).backward(torch.tensor([1.0, 2.0, 4.0, 8.0, 16.0, 32.0]))
+    assert x.grad.tolist() == [0.0, 0.0, 4.0, 8.0, 0.0, 0.0]
+    # Codes 1.25 and 2.375 before rounding: alpha gets a third of the two errors.
+    assert quantizer.alpha.grad.item() == pytest.approx(48 - (4 * 0.25 + 8 * 0.375) / 3, rel=1e-6)
+
+
+@pytest.mark.parametrize("plus", [False, True])
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+def test_gradients_are_those_of_a_straight_through_rounding(bits, plus):
+    generator = torch.Generator().manual_seed(bits)
+    x, g = 6 * torch.randn(400, generator=generator), torch.randn(400, generator=generator)
+    x.requires_grad_()
+    alpha = torch.tensor(5.0, requires_grad=True)
+    step = alpha / (2 ** bits - 1)
+    clipped = torch.minimum(x.relu(), alpha)
+    code = clipped / (step if plus else step.detach())
+    rounded = code + (code.round() - code).detach()
+    (rounded * (step if plus else step.detach())).backward(g)
+    quantizer, inputs = PactActivation(bits, 5.0, plus=plus), x.detach().requires_grad_()
+    quantizer(inputs).backward(g)
+    torch.testing.assert_close(inputs.grad, x.grad)
+    torch.testing.assert_close(quantizer.alpha.grad, alpha.grad, rtol=1e-4, atol=1e-4)
+
+
+def test_plus_changes_gradients_only():
+    x = torch.linspace(-1, 7, 500)
+    assert torch.equal(PactActivation(2, 5.0)(x), PactActivation(2, 5.0, plus=True)(x))
+
+
+@pytest.mark.parametrize("plus", [False, True])
+def test_alpha_grows_to_hold_its_input_and_decay_pulls_it_down(plus):
+    x = torch.rand(200, generator=torch.Generator().manual_seed(0))
+    levels = []
+    for decay in (0.0, 0.1):
+        quantizer = PactActivation(4, 0.25, decay, plus=plus)
+        optimizer = torch.optim.SGD(quantizer.parameters(), 1.0, weight_decay=quantizer.decay)
+        for _ in range(100):
+            optimizer.zero_grad()
+            (quantizer(x) - x).square().mean().backward()
+            optimizer.step()
+        levels.append(quantizer.alpha.item())
+    assert 0.9 < levels[0] < 1.1
+    assert 0.25 < levels[1] < levels[0] - 0.1
+
+
+@pytest.mark.parametrize("bits", range(1, 9))
 def test_codebook_is_what_forward_puts_out(bits):
     quantizer = PactActivation(bits, 3.3)
     book = quantizer.codebook()
@@ -63,6 +111,8 @@ def test_pixels_are_rounded_half_to_even_and_clipped():
 @pytest.mark.parametrize("make, message", [
     (lambda: PactActivation(0), "PactActivation bits must be an integer from 1 to 8, not 0"),
     (lambda: PactActivation(2, -1.0), "PactActivation alpha must be positive and finite, not -1.0"),
+    (lambda: PactActivation(2, decay=-1e-4),
+     "PactActivation decay must be 0 or more and finite, not -0.0001"),
     (lambda: PixelQuantizer(9), "PixelQuantizer bits must be an integer from 1 to 8, not 9"),
     (lambda: PixelQuantizer(8, 0), "PixelQuantizer step must be positive and finite, not 0"),
 ])

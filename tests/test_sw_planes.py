@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from sw.bitplanes import BitPlanes
-from sw.quantizers.planes import even_planes, midtread_planes, unsigned_codebook
+from sw.quantizers.planes import even_planes, midtread_planes, odd_planes, unsigned_codebook
 
 
 def reconstruct(bits, scales):
@@ -18,6 +18,19 @@ def test_even_levels_have_one_plane_a_bit(bits):
     top = 2 ** bits - 1
     np.testing.assert_allclose(reconstruct(planes, scales).ravel(),
                                1.5 * (2 * np.arange(2 ** bits) / top - 1), rtol=1e-15, atol=1e-15)
+
+
+@pytest.mark.parametrize("bits", range(2, 9))
+@pytest.mark.parametrize("top", [1.5, 0.1, 1e-9, 123.456])
+def test_odd_levels_have_one_plane_a_bit_and_an_exact_zero(bits, top):
+    largest = 2 ** (bits - 1) - 1
+    codes = torch.arange(-largest, largest + 1).reshape(1, -1, 1, 1)
+    planes, scales = odd_planes(codes, bits, torch.tensor(top, dtype=torch.float64))
+    assert planes.shape == (bits, *codes.shape) and scales.shape == (bits, 1, 1)
+    assert (scales[:-1] >= scales[1:]).all()
+    values = reconstruct(planes, scales).ravel()
+    np.testing.assert_allclose(values, top * np.arange(-largest, largest + 1) / largest, rtol=1e-13)
+    assert values[largest] == 0
 
 
 @pytest.mark.parametrize("bits", range(1, 8))
@@ -39,3 +52,11 @@ def test_scales_may_differ_by_channel_and_group():
 
 def test_unsigned_code_book():
     assert unsigned_codebook(3, 0.5).reconstruct().tolist() == [0.5 * code for code in range(8)]
+
+
+@pytest.mark.parametrize("bits", range(1, 9))
+@pytest.mark.parametrize("step", [0.8 / 255, 1 / 3, 1e-9, 123.456])
+def test_the_lowest_unsigned_code_is_exactly_zero(bits, step):
+    values = unsigned_codebook(bits, step).reconstruct()
+    assert values[0] == 0
+    np.testing.assert_allclose(values, step * np.arange(2 ** bits), rtol=1e-13)

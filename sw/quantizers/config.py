@@ -15,8 +15,9 @@ class SchemeConfig:
     Parameters
     ----------
     edge_bits : int or None
-        Bits of the first and the last layer's weights: even levels up to ``max |w|``, one plane a
-        bit. None: as the weights of all other layers.
+        Bits of the first and the last layer's weights: :class:`~sw.quantizers.sawb.SawbWeight`'s
+        even levels, which at 8 bits reach up to ``max |w|``. None: as the weights of all other
+        layers.
 
     Attributes
     ----------

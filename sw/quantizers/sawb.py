@@ -1,5 +1,11 @@
-"""SAWB: statistics-aware weight binning, even levels (arXiv 1807.06964)."""
+"""SAWB: statistics-aware weight binning (arXiv 1807.06964), and the PACT + SAWB scheme.
 
+Weights are clipped to ``-alpha .. alpha`` and rounded to evenly spaced levels. alpha comes from two
+statistics of the weights, ``c1 * rms(w) + c2 * mean|w|``, with coefficients fitted so that it is
+close to the least-squares choice for common densities (:mod:`sw.quantizers.sawb_fit`).
+"""
+
+import math
 from dataclasses import dataclass
 
 import torch
@@ -7,70 +13,134 @@ import torch
 from .base import WeightQuantizer, check_bits
 from .config import SchemeConfig
 from .pact import PactActivation
-from .planes import even_planes
+from .planes import even_planes, odd_planes
 from .registry import register_scheme
 
-__all__ = ["COEFFICIENTS", "FULL_RANGE_BITS", "PactSawbConfig", "SawbWeight", "sawb_clip"]
+__all__ = ["COEFFICIENTS", "IBM_COEFFICIENTS", "PactSawbConfig", "SawbWeight", "sawb_clip"]
+
+IBM_COEFFICIENTS = {
+    3: (2.6, -1.71),
+    4: (3.12, -2.064),
+    8: (7.509, -6.892),
+    15: (12.035, -12.03),
+    16: (12.68, -12.80),
+    32: (17.74, -18.64),
+    127: (28.24, -30.81),
+    255: (31.76, -35.04),
+    256: (31.76, -35.04),
+}
+"""By number of levels: ``c1, c2`` as IBM's own code has them."""
 
 COEFFICIENTS = {
-    1: (0.0, 1.0),
-    2: (3.12, -2.064),
-    3: (7.509, -6.892),
-    4: (12.68, -12.80),
-    5: (17.74, -18.64),
+    **IBM_COEFFICIENTS,
+    2: (0.0, 1.0),
+    7: (6.942, -6.304),
+    31: (16.927, -17.810),
+    63: (22.182, -24.005),
+    64: (22.278, -24.117),
+    128: (27.607, -30.437),
 }
-"""By bits: c1, c2 of ``alpha = c1 * rms(w) + c2 * mean|w|``, as IBM's own code has them. The linear
-fit is poor from 5 bits up."""
+"""By number of levels: the default ``c1, c2``. IBM's where there are any, the others are those of
+:func:`sw.quantizers.sawb_fit.refit`. From 32 levels up a line fits the densities poorly."""
 
-FULL_RANGE_BITS = 8
-"""From here on alpha is ``max |w|``: the fit would cut off up to half the range."""
+_FULL_RANGE_LEVELS = 256
 
 
-def sawb_clip(weight, bits):
-    """Clipping level of a weight, float64 scalar tensor: the fit, or ``max |w|`` at 8 bits.
+def sawb_clip(weight, coefficients, *, per_channel=False):
+    """Clipping level of a weight: ``c1 * rms(w) + c2 * mean|w|``.
 
-    The fit can come out negative for narrow distributions: then ``max |w|`` is taken. It is 0 only
-    for weights that are all 0.
+    The line passes below zero for narrow distributions (equal magnitudes already from 16 levels
+    up): where it is not positive, ``max |w|`` is taken. That is 0 only for weights that are all 0.
+
+    Parameters
+    ----------
+    weight : float tensor, shape ``(outputs, ...)``
+    coefficients : pair of float, or None
+        ``c1, c2``; None: ``max |w|``.
+    per_channel : bool
+        A level of its own for every output channel.
+
+    Returns
+    -------
+    float64 tensor, shape ``(1,)`` or ``(outputs,)``
     """
-    weight = weight.detach().double()
-    if bits >= FULL_RANGE_BITS:
-        return weight.abs().max()
-    first, second = COEFFICIENTS[bits]
-    alpha = first * weight.square().mean().sqrt() + second * weight.abs().mean()
-    return torch.where(alpha > 0, alpha, weight.abs().max())
+    rows = weight.detach().double().reshape(len(weight) if per_channel else 1, -1)
+    largest = rows.abs().amax(dim=1)
+    if coefficients is None:
+        return largest
+    first, second = coefficients
+    alpha = first * rows.square().mean(dim=1).sqrt() + second * rows.abs().mean(dim=1)
+    return torch.where(alpha > 0, alpha, largest)
 
 
 class SawbWeight(WeightQuantizer):
-    """Even levels ``alpha * (2 * code / (2 ** bits - 1) - 1)``, one alpha per layer, half to even.
+    """Evenly spaced levels from ``-alpha`` to ``alpha``; half to even.
 
-    The gradient passes where ``|w| <= alpha``.
+    Even levels are ``alpha * (2 * code / (2 ** bits - 1) - 1)``, code 0 to ``2 ** bits - 1``, none
+    of them zero: a weight of 0 takes the level above it. Zero-aligned levels are ``alpha * k / K``,
+    k from -K to ``K = 2 ** (bits - 1) - 1``. Either way there are as many planes as bits.
+
+    alpha is :func:`sawb_clip` of the weights, no gradient reaches it. The gradient to a weight
+    passes where ``|w| <= alpha``, with ``plus`` (SAWB+) everywhere.
 
     Parameters
     ----------
     bits : int
-        One of :data:`COEFFICIENTS`, or 8.
+        1 to 8, zero-aligned 2 to 8.
+    zero_aligned : bool
+    plus : bool
+        Whether the gradient is that of SAWB+.
+    per_channel : bool
+        One alpha for each output channel instead of one for all.
+    coefficients : pair of float, optional
+        ``c1, c2`` of :func:`sawb_clip`; without them those of :data:`COEFFICIENTS`, but of 256
+        levels, which the line would have cut off up to half the range, alpha is ``max |w|``.
     """
 
-    def __init__(self, bits=2):
+    def __init__(self, bits=2, *, zero_aligned=False, plus=False, per_channel=False,
+                 coefficients=None):
         super().__init__()
-        self.bits = check_bits("SawbWeight", bits)
-        if bits not in (*COEFFICIENTS, FULL_RANGE_BITS):
-            known = ", ".join(map(str, (*COEFFICIENTS, FULL_RANGE_BITS)))
-            raise ValueError(f"SawbWeight bits must be one of {known}, not {bits!r}")
-        self.levels = 2 ** bits
+        name, low = ("zero-aligned SawbWeight", 2) if zero_aligned else ("SawbWeight", 1)
+        self.bits = check_bits(name, bits, low)
+        self.levels = 2 ** bits - bool(zero_aligned)
+        self.zero_aligned, self.plus = bool(zero_aligned), bool(plus)
+        self.per_channel = bool(per_channel)
+        if coefficients is None and self.levels != _FULL_RANGE_LEVELS:
+            coefficients = COEFFICIENTS[self.levels]
+        if coefficients is not None and (len(coefficients) != 2
+                                         or not all(map(math.isfinite, coefficients))):
+            raise ValueError(f"SawbWeight coefficients must be two finite numbers, "
+                             f"not {coefficients!r}")
+        self.coefficients = coefficients
+
+    def extra_repr(self):
+        """Parameters, for ``repr``."""
+        on = [f", {name}=True" for name in ("zero_aligned", "plus", "per_channel")
+              if getattr(self, name)]
+        return f"bits={self.bits}{''.join(on)}"
+
+    def _clip(self, kernel):
+        return sawb_clip(kernel, self.coefficients, per_channel=self.per_channel)
 
     def split(self, kernel):
         """See :meth:`WeightQuantizer.split`."""
-        alpha = sawb_clip(kernel, self.bits)
-        top = 2 ** self.bits - 1
-        # All-zero weights: any alpha gives the code, the scales stay 0.
-        unit = kernel.clamp(-alpha, alpha) / torch.where(alpha > 0, alpha, 1.0)
-        codes = ((unit + 1) / 2 * top).round().long()
-        return even_planes(codes, self.bits, alpha)
+        alpha = self._clip(kernel)
+        # All-zero weights: any divisor gives the codes, the scales stay 0.
+        unit = kernel / torch.where(alpha > 0, alpha, 1.0).reshape(-1, 1, 1, 1)
+        unit = unit.clamp(-1, 1)
+        if self.zero_aligned:
+            codes = (unit * (2 ** (self.bits - 1) - 1)).round()
+            return odd_planes(codes.long(), self.bits, alpha[:, None])
+        codes = ((unit + 1) / 2 * (2 ** self.bits - 1)).round()
+        if self.bits == 1:  # a zero is halfway, and of these two codes the lower one is even
+            codes = unit >= 0
+        return even_planes(codes.long(), self.bits, alpha[:, None])
 
     def slope(self, kernel, scales):
         """See :meth:`WeightQuantizer.slope`."""
-        return (kernel.abs() <= sawb_clip(kernel, self.bits)).double()
+        if self.plus:
+            return torch.ones_like(kernel)
+        return (kernel.abs() <= self._clip(kernel).reshape(-1, 1, 1, 1)).double()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,21 +150,34 @@ class PactSawbConfig(SchemeConfig):
     Parameters
     ----------
     weight_bits, activation_bits : int
-    alpha : float
-        Initial clipping level of activations.
+        Of :class:`SawbWeight` and :class:`~sw.quantizers.pact.PactActivation`.
+    zero_aligned, per_channel : bool
+        Of :class:`SawbWeight`.
+    plus : bool
+        SAWB+ and PACT+.
+    alpha, decay : float
+        Initial clipping level of activations, and its weight decay.
     """
 
     weight_bits: int = 2
     activation_bits: int = 2
+    zero_aligned: bool = False
+    per_channel: bool = False
+    plus: bool = False
     alpha: float = 4.0
+    decay: float = 2e-4
 
     def weight_quantizer(self, weight):
         """See :meth:`SchemeConfig.weight_quantizer`."""
-        return SawbWeight(self.weight_bits)
+        return SawbWeight(self.weight_bits, zero_aligned=self.zero_aligned, plus=self.plus,
+                          per_channel=self.per_channel)
 
     def activation_quantizer(self):
         """See :meth:`SchemeConfig.activation_quantizer`."""
-        return PactActivation(self.activation_bits, self.alpha)
+        return PactActivation(self.activation_bits, self.alpha, self.decay, plus=self.plus)
 
 
 register_scheme("pact-sawb-w2a2", PactSawbConfig())
+register_scheme("pact-sawb-w3a3", PactSawbConfig(weight_bits=3, activation_bits=3))
+register_scheme("pact-sawb-w4a4", PactSawbConfig(weight_bits=4, activation_bits=4))
+register_scheme("pact-sawb-plus-w2a2", PactSawbConfig(plus=True))
