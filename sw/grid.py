@@ -45,11 +45,17 @@ class Integers:
     high: np.ndarray
 
 
-def _dyadic(products):
-    """Base pair of every plane pair, and the exponent of its ratio to it.
+SHARED_BITS = 11
+"""Products in the ratio of a power of two share one rounded base, and its error grows with them.
+They share as long as that error stays below ``2 ** -SHARED_BITS`` of the layer's largest product:
+with scales of 16 bits, over ratios up to 16."""
 
-    Pairs whose products are in one ratio of a power of two for all channels and groups are snapped
-    together, so that the machine finds the ratio exact and streams them in one pass.
+
+def _dyadic(products):
+    """First pair of the family of every plane pair, and the exponent of its ratio to it.
+
+    A family are pairs whose products are in one ratio of a power of two for all channels and
+    groups.
     """
     flat = products.reshape(*products.shape[:2], -1)
     size = np.abs(flat).max(axis=(0, 1))
@@ -64,6 +70,25 @@ def _dyadic(products):
             if (gap <= 1e-9 * np.abs(flat[..., pair])).all():
                 base[pair], shift[pair] = other, power
                 break
+    return base, shift
+
+
+def _split(base, shift, *, widest):
+    """Splits families into equal parts of ratios up to ``2 ** widest`` each.
+
+    The pairs of a part are snapped together, so that the machine finds their ratios exact and
+    streams them in one pass.
+    """
+    base, shift = base.copy(), shift.copy()
+    for family in np.unique(base):
+        pairs = np.flatnonzero(base == family)
+        powers = shift[pairs]
+        levels = powers.max() + 1
+        height = math.ceil(levels / math.ceil(levels / (widest + 1)))
+        for part in np.unique(powers // height):
+            chosen = pairs[powers // height == part]
+            lowest = chosen[shift[chosen].argmin()]
+            base[chosen], shift[chosen] = lowest, shift[chosen] - shift[lowest]
     return base, shift
 
 
@@ -101,12 +126,14 @@ def to_integers(name, weights, codebook, bias, scale_bits, acc_bits):
     products = 2 * np.einsum("i,jmg->mgij", codebook.scales[:, 0, 0], per_channel)
     total = codebook.scales.sum()
     rho = codebook.offset / total if total else 0.0
-    base, shift = _dyadic(products)
+    families = _dyadic(products)
     largest = np.abs(products).max()
     limit, bound = 2 ** (scale_bits - 1) - 1, 2 ** (acc_bits - 1) - 2
     frac_bits = math.floor(math.log2((limit + 0.5) / largest)) if largest else 0
     needed = acc_bits
     while True:
+        bits = math.frexp(math.ldexp(largest, frac_bits))[1]
+        base, shift = _split(*families, widest=max(0, bits - SHARED_BITS))
         flat = np.rint(np.ldexp(products, frac_bits).reshape(outputs, groups, -1)[..., base])
         p = (flat.astype(np.int64) << shift).reshape(products.shape)
         folded = np.einsum("mgij,mgj->m", p, in_group[:, None] + rho * sums.transpose(1, 2, 0)) / 2
