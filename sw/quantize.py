@@ -18,13 +18,18 @@ ACTIVATION_TYPES = (nn.ReLU, nn.ReLU6, nn.Hardtanh)
 
 _LAYERS: dict[type, Any] = {nn.Conv2d: QuantConv2d, nn.Linear: QuantLinear}
 
+_POOLS = (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d)
+"""A layer behind one of these still reads the quantized activation before it: a maximum of codes is
+a code, an average is a sum that the layer's own sums can absorb."""
+
 
 def quantize_(model, scheme, *, input_bits=8, input_step=1 / 255, filter_fn=None):
     """Replaces convolutions, linear layers and activations by a scheme's quantized ones, in place.
 
-    The first layer gets a pixel quantizer in front of it; the first and the last layer's weights
-    follow ``SchemeConfig.edge_bits``. Weights are taken over as they are; the model then wants
-    :func:`sw.train.fit` (at least one batch in training mode, which sets activation scales).
+    The first layer gets a pixel quantizer in front of it; the weights of the network's first and
+    last layer, left out or not, follow ``SchemeConfig.edge_bits``. Weights are taken over as they
+    are; the model then wants :func:`sw.train.fit` (at least one batch in training mode, which sets
+    activation scales).
 
     Parameters
     ----------
@@ -53,11 +58,13 @@ def quantize_(model, scheme, *, input_bits=8, input_step=1 / 255, filter_fn=None
     """
     scheme = get_scheme(scheme)
     chosen = filter_fn or (lambda module, name: True)
-    matrices, replaced, sources = {}, {}, {}
+    layers, matrices, replaced, sources = [], {}, {}, {}
     for node in trace(model).nodes:
         if node.op != "call_module":
             continue
         name, module = node.target, model.get_submodule(node.target)
+        if isinstance(module, tuple(_LAYERS)):
+            layers.append(name)
         if not isinstance(module, (*_LAYERS, *ACTIVATION_TYPES)) or not chosen(module, name):
             continue
         if name in replaced or name in matrices:
@@ -70,10 +77,10 @@ def quantize_(model, scheme, *, input_bits=8, input_step=1 / 255, filter_fn=None
         source = sources[name] = _source(model, node)
         if source is not None and source not in replaced:
             raise FrontendError(_unquantized(model, node))
-    edges = {next(iter(matrices), None), next(reversed(matrices), None)}
     for name, module in matrices.items():
         pixels = PixelQuantizer(input_bits, input_step) if sources[name] is None else None
-        replaced[name] = _quantized_layer(name, module, scheme, name in edges, pixels)
+        replaced[name] = _quantized_layer(name, module, scheme, name in (layers[0], layers[-1]),
+                                          pixels)
     for name, module in replaced.items():
         parent, _, child = name.rpartition(".")
         module.train(model.training)
@@ -99,9 +106,8 @@ def _source(model, node):
     """Name of the module whose values a layer reads, or None for the network's input."""
     previous = node.args[0]
     while previous.op != "placeholder":
-        # A maximum of codes is a code: pooling keeps its reader's quantizer.
         pools = (previous.op == "call_module"
-                 and isinstance(model.get_submodule(previous.target), nn.MaxPool2d))
+                 and isinstance(model.get_submodule(previous.target), _POOLS))
         if not (pools or is_flatten(model, previous) or is_passing(model, previous)):
             if (previous.op == "call_module"
                     and isinstance(model.get_submodule(previous.target), ACTIVATION_TYPES)):

@@ -1,3 +1,5 @@
+import operator
+
 import pytest
 import torch
 from torch import nn
@@ -5,11 +7,12 @@ from torch import nn
 from sw.graph import FrontendError
 from sw.layers import QuantConv2d, QuantLinear
 from sw.quantize import quantize_
-from sw.quantizers import SCHEMES, Scheme, UnknownNameError, get_scheme
+from sw.quantizers import SCHEMES, UnknownNameError, get_scheme
 from sw.quantizers.lsbq import LsbqActivation, LsbqWeight
 from sw.quantizers.pact import PactActivation
 from sw.quantizers.pixels import PixelQuantizer
-from sw.quantizers.sawb import SawbWeight
+from sw.quantizers.sawb import PactSawbConfig, SawbWeight
+from sw.snap import snap
 
 
 def small():
@@ -26,7 +29,9 @@ def test_quantize_swaps_layers_and_activations_in_place(scheme, weight, activati
     assert quantize_(model, scheme, input_bits=5, input_step=1 / 16) is model
     assert [type(model[index]) for index in (0, 2, 4, 5, 7)] == [
         QuantConv2d, activation, QuantConv2d, activation, QuantLinear]
-    assert all(type(model[index].weight_quantizer) is weight for index in (0, 4, 7))
+    assert type(model[4].weight_quantizer) is weight
+    assert all(type(model[index].weight_quantizer) is SawbWeight
+               and model[index].weight_quantizer.bits == 8 for index in (0, 7))
     assert model[0].source is model[0].input_quantizer
     assert (model[0].input_quantizer.bits, model[0].input_quantizer.step) == (5, 1 / 16)
     assert model[4].source is model[2] and model[7].source is model[5]
@@ -41,6 +46,47 @@ def test_filter_leaves_modules_as_they_are():
     assert type(model[0]) is nn.Linear and type(model[2]) is QuantLinear
 
 
+def test_layers_left_out_count_as_first_and_last():
+    model = quantize_(small(), "lsbq-w1a2", filter_fn=lambda module, name: name not in ("0", "7"))
+    assert [type(model[index]) for index in (0, 4, 7)] == [nn.Conv2d, QuantConv2d, nn.Linear]
+    assert type(model[4].weight_quantizer) is LsbqWeight and model[4].source is model[2]
+
+
+def test_edges_may_follow_the_scheme():
+    model = quantize_(small(), PactSawbConfig(edge_bits=None))
+    assert [model[index].weight_quantizer.bits for index in (0, 4, 7)] == [2, 2, 2]
+
+
+@pytest.mark.parametrize("pool", [nn.MaxPool2d(2), nn.AvgPool2d(2), nn.AdaptiveAvgPool2d(4)])
+def test_a_layer_behind_a_pool_reads_the_activation_before_it(pool):
+    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), pool, nn.Conv2d(2, 2, 3, padding=1))
+    quantize_(model, "lsbq-w1a2")
+    assert model[3].source is model[1]
+    model(torch.rand(2, 1, 10, 10)).sum().backward()
+    assert model[0].weight.grad.any()
+
+
+@pytest.mark.parametrize("add", [lambda x, y: x + y, torch.add, operator.add, operator.iadd])
+def test_additions_before_an_activation_stay_as_they_are(add):
+    class Block(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.one, self.act1, self.two = nn.Linear(3, 3), nn.ReLU(), nn.Linear(3, 3)
+            self.act2, self.last = nn.ReLU(), nn.Linear(3, 2)
+
+        def forward(self, x):
+            x = self.act1(self.one(x))
+            return self.last(self.act2(add(self.two(x), x)))
+
+    model = quantize_(Block(), "pact-sawb-w2a2")
+    assert model.last.source is model.act2 and model.two.source is model.act1
+    model(torch.rand(4, 3)).sum().backward()
+    assert all(torch.isfinite(each.grad).all() for each in model.parameters())
+    with pytest.raises(FrontendError, match="^Node 'i?add' .call_function i?add. reads two, act1; "
+                                            "branches are not supported"):
+        snap(model)
+
+
 def test_a_copy_is_linked_to_its_own_quantizer():
     import copy
     model = quantize_(small(), "pact-sawb-w2a2")
@@ -49,8 +95,8 @@ def test_a_copy_is_linked_to_its_own_quantizer():
 
 
 def test_signed_padding_is_the_named_code():
-    layer = QuantConv2d(1, 1, 3, padding=1, bias=False, weight_quantizer=LsbqWeight(1))
-    source = LsbqActivation(2)
+    layer = QuantConv2d(1, 1, 3, padding=1, bias=False, weight_quantizer=LsbqWeight("ls1"))
+    source = LsbqActivation("ls2")
     source(torch.randn(2, 1, 6, 6, generator=torch.Generator().manual_seed(0)))
     layer.read_from(source.eval())
     with torch.no_grad():
@@ -68,7 +114,7 @@ def test_unsigned_padding_is_zero():
 
 
 def test_first_layer_sees_rounded_pixels():
-    layer = QuantLinear(1, 1, bias=False, weight_quantizer=LsbqWeight(1),
+    layer = QuantLinear(1, 1, bias=False, weight_quantizer=LsbqWeight("ls1"),
                         input_quantizer=PixelQuantizer(2, 1 / 3))
     with torch.no_grad():
         layer.weight.fill_(2.0)
@@ -76,7 +122,7 @@ def test_first_layer_sees_rounded_pixels():
 
 
 def test_layer_without_a_source_says_so():
-    layer = QuantConv2d(1, 1, 3, padding=1, weight_quantizer=LsbqWeight(1))
+    layer = QuantConv2d(1, 1, 3, padding=1, weight_quantizer=LsbqWeight("ls1"))
     with pytest.raises(ValueError, match="^QuantConv2d must have an input quantizer or be linked "
                                          "to one by quantize_, not stand alone$"):
         layer(torch.zeros(1, 1, 4, 4))
@@ -118,9 +164,9 @@ def test_a_module_used_twice_is_named():
 
 def test_schemes_are_found_by_name():
     assert set(SCHEMES) >= {"lsbq-w1a2", "pact-sawb-w2a2"}
-    own = Scheme("own", weight="sawb", activation="lsbq", weight_options={"bits": 4})
-    assert get_scheme(own) is own and own.build_weight().bits == 4
+    own = PactSawbConfig(weight_bits=4, activation_bits=3)
+    assert get_scheme(own) is own and own.activation_quantizer().bits == 3
     with pytest.raises(UnknownNameError) as caught:
-        get_scheme("lsbq-w1a3")
-    assert str(caught.value) == ("Scheme must be a registered name, not 'lsbq-w1a3', did you mean "
+        get_scheme("lsbq-w1a22")
+    assert str(caught.value) == ("Scheme must be a registered name, not 'lsbq-w1a22', did you mean "
                                  "'lsbq-w1a2'?")
