@@ -127,8 +127,8 @@ class Driver:
         Parameters
         ----------
         images : array, shape ``(n, channels, height, width)``
-            Real images (float), or codes (integer). A network over 1 x 1 maps takes
-            ``(n, channels)`` too.
+            Real images (float), or codes (integer). For a network over vectors, images of any
+            shape are flattened.
         observe : bool
             Run layer by layer and read every map back.
         progress : callable or None
@@ -175,11 +175,12 @@ class Driver:
         described = self.image.metadata["input"]
         shape, top = tuple(described["shape"]), len(described["table"]) - 1
         images = np.asarray(images)
-        if images.ndim == 2 and shape[1:] == (1, 1):
-            images = images[:, :, None, None]
+        given = images.shape
+        if images.ndim > 1 and images.size and shape[1:] == (1, 1):
+            images = images.reshape(len(images), -1, 1, 1)
         if images.shape[1:] != shape or not len(images):
             raise ValueError(f"Images must have shape (n, {', '.join(map(str, shape))}) with n of "
-                             f"at least 1, not {images.shape}")
+                             f"at least 1, not {given}")
         if np.issubdtype(images.dtype, np.integer):
             if images.min() < 0 or images.max() > top:
                 raise ValueError(f"Images given as codes must be from 0 to {top}, not "

@@ -1,8 +1,10 @@
 """Front end: from a torch model, through torch.fx, to the intermediate representation."""
 
+import math
+
 import numpy as np
 
-from hw.spec.descriptor import MAX_CODE_BITS, MAX_KERNEL, MAX_MAP, MAX_PLANES, MAX_STRIDE
+from hw.spec.descriptor import MAX_KERNEL, MAX_MAP, MAX_PLANES, MAX_STRIDE
 
 from .graph import FrontendError
 from .ir import CodeFormat, MatrixLayer, Network, Requantize
@@ -10,8 +12,6 @@ from .snap import snap
 from .staircase import StaircaseError, accumulator_function, search
 
 __all__ = ["FrontendError", "lower"]
-
-
 
 
 def lower(model, in_shape, *, name="network", info=None, scale_bits=16, acc_bits=32):
@@ -41,6 +41,8 @@ def lower(model, in_shape, *, name="network", info=None, scale_bits=16, acc_bits
         raise FrontendError("Input shape must be (channels, height, width) or (inputs,), not "
                             f"{in_shape!r}")
     shape = in_shape if len(in_shape) == 3 else (*in_shape, 1, 1)
+    if model.stages[0].flattened:
+        shape = (math.prod(shape), 1, 1)
     first = model.stages[0].layer
     if first.encoder is None:
         raise FrontendError(f"Layer {model.stages[0].name!r} must have an input quantizer, as the "
@@ -106,11 +108,9 @@ def _check_limits(stage, bits, stride, shape):
     name = stage.name
     if inputs != shape[0]:
         raise FrontendError(f"Layer {name!r} must have {shape[0]} input channels, not {inputs}")
-    code_bits = 1 if stage.quantizer is None else stage.quantizer.quantizer.bits
     limits = (("kernel", max(kernel), MAX_KERNEL), ("stride", max(stride), MAX_STRIDE),
               ("map", max(shape[1:]), MAX_MAP), ("weight planes", planes, MAX_PLANES),
-              ("activation planes", stage.layer.codebook.count, MAX_PLANES),
-              ("output code bits", code_bits, MAX_CODE_BITS))
+              ("activation planes", stage.layer.codebook.count, MAX_PLANES))
     for what, value, limit in limits:
         if value > limit:
             raise FrontendError(f"Layer {name!r} {what} must be at most {limit}, not {value}")

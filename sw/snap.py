@@ -262,13 +262,13 @@ def snap(model, scale_bits=16, acc_bits=32):
 
 def _snapped(name, layer, scale_bits, acc_bits):
     try:
-        source = layer.source
+        source, weights = layer.source, layer.weight_quantizer.planes(as_kernel(layer.weight))
+        codebook = source.codebook()
     except ValueError as error:
         raise SnapError(f"Layer {name!r} cannot be snapped: {error}") from None
     linear = isinstance(layer, QuantLinear)
     shape = {} if linear else {"stride": layer.stride, "padding": layer.padding}
-    weights = layer.weight_quantizer.planes(as_kernel(layer.weight))
     bias = None if layer.bias is None else layer.bias.detach().numpy()
-    return SnappedLayer(name, weights, source.codebook(), pad_code=source.pad_code, bias=bias,
+    return SnappedLayer(name, weights, codebook, pad_code=source.pad_code, bias=bias,
                         linear=linear, encoder=layer.input_quantizer, scale_bits=scale_bits,
                         acc_bits=acc_bits, **shape)

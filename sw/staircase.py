@@ -82,7 +82,7 @@ def search(codes, low, high, count):
 def _check(codes, low, high, thresholds):
     probes = np.concatenate([thresholds, thresholds - 1, low[None], high[None]])
     probes = np.clip(probes, low, high)
-    counted = (thresholds[None] <= probes[:, None]).sum(axis=1)
+    counted = np.stack([(thresholds <= probe).sum(axis=0) for probe in probes])
     wrong = np.argwhere(codes(probes) != counted)
     if len(wrong):
         probe, channel = wrong[0]

@@ -67,8 +67,8 @@ def check_layer(layer, config):
     demand("biases", f"of shape {(outputs,)}", layer.biases.shape, layer.biases.shape == (outputs,))
     if layer.requantize is not None:
         form, thresholds = layer.requantize.format, layer.requantize.thresholds
-        demand("code bits", f"at most {config.code_bits} on this machine", form.planes,
-               form.planes <= config.code_bits)
+        demand("activation bits", f"at most {config.code_bits} on this machine (more run in torch "
+               "and in sw.evaluate only)", form.planes, form.planes <= config.code_bits)
         _check_format(layer.name, "output", form, config.code_bits)
         steps = (outputs, len(form.table) - 1)
         demand("thresholds", f"of shape {steps}", thresholds.shape, thresholds.shape == steps)

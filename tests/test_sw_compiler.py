@@ -169,7 +169,7 @@ def test_layers_that_contradict_themselves_are_refused(fields, message):
     ({"in_shape": (1, 256, 2)}, r"input map must be from 1 to 255 pixels .* not \(256, 2\)$"),
     ({"weight_planes": 9}, r"weight planes must be from 1 to 8, not 9$"),
     ({"activation_planes": 9}, r"input code table must have shape .* k from 1 to 8"),
-    ({"code_bits": 5}, r"code bits must be at most 4 on this machine, not 5$"),
+    ({"code_bits": 5}, r"activation bits must be at most 4 on this machine .*, not 5$"),
 ])
 def test_layers_beyond_reach_are_refused(options, message):
     refused(rf"Layer 'conv' {message}", layer(**options))

@@ -1,49 +1,24 @@
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from hw.spec.config import PRESETS
 from sw import nets
-from sw.bitplanes import BitPlanes, group_count, group_index
+from sw.bitplanes import BitPlanes, group_count
+from sw.compiler import CompileError, compile_network
+from sw.evaluate import evaluate
 from sw.frontend import FrontendError, lower
 from sw.quantize import quantize_
-from sw.quantizers import Scheme
-from sw.quantizers.base import ActivationQuantizer, WeightQuantizer, binary_planes
+from sw.quantizers import SchemeConfig
+from sw.quantizers.base import ActivationQuantizer, WeightQuantizer
 from sw.quantizers.lsbq import LsbqActivation
 from sw.quantizers.pact import PactActivation
-from sw.quantizers.registry import ACTIVATIONS, WEIGHTS
+from sw.quantizers.planes import binary_planes
+from sw.quantizers.sawb import PactSawbConfig
 from sw.snap import SnappedActivation, snap
-
-
-def evaluate(network, images):
-    """Results of every layer by the formula of sw.ir, in integers and without torch."""
-    codes, results = network.encode(images.reshape(len(images), *network.in_shape)), {}
-    for layer in network.layers:
-        table, (vertical, horizontal) = layer.input_format.table, layer.padding
-        padded = np.pad(codes, ((0, 0), (0, 0), (vertical,) * 2, (horizontal,) * 2),
-                        constant_values=layer.input_format.pad_code)
-        windows = np.lib.stride_tricks.sliding_window_view(padded, layer.kernel, axis=(2, 3))
-        windows = windows[:, :, ::layer.stride[0], ::layer.stride[1]]
-        assert windows.shape[2:4] == layer.out_shape[1:]
-        groups = group_index(layer.grouping, layer.kernel)
-        accumulators = np.zeros((len(codes), *layer.out_shape), dtype=np.int64)
-        accumulators += layer.biases[:, None, None]
-        for i, j in np.ndindex(table.shape[1], len(layer.weights)):
-            plane = table[:, i][windows].astype(np.int64)
-            weight = layer.weights[j].astype(np.int64)
-            for group in range(groups.max() + 1):
-                taps = groups == group
-                a, w = plane[..., taps], weight[..., taps]
-                count = (np.einsum("ncyxt,mct->nmyx", a, 1 - w)
-                         + np.einsum("ncyxt,mct->nmyx", 1 - a, w))
-                accumulators += count * layer.scales[:, group, i, j][:, None, None]
-        if layer.requantize is None:
-            results[layer.name] = accumulators
-            continue
-        thresholds = layer.requantize.thresholds[:, :, None, None]
-        codes = (accumulators[:, :, None] >= thresholds).sum(axis=2)
-        results[layer.name] = codes
-    return results
 
 
 class PlainWeight(WeightQuantizer):
@@ -84,13 +59,21 @@ class SignedSteps(ActivationQuantizer):
         return self.decode(self.encode(x), x.dtype)
 
 
-def scheme(weight_bits, grouping, activation_bits, signed, monkeypatch):
-    monkeypatch.setitem(WEIGHTS, "plain", PlainWeight)
-    monkeypatch.setitem(ACTIVATIONS, "steps", SignedSteps)
-    name = "steps" if signed else "pact"
-    return Scheme("test", weight="plain", activation=name,
-                  weight_options={"bits": weight_bits, "grouping": grouping},
-                  activation_options={"bits": activation_bits})
+@dataclass(frozen=True, kw_only=True)
+class PlainConfig(SchemeConfig):
+    """Plain weights in every layer, signed or unsigned activations."""
+
+    weight_bits: int
+    grouping: str
+    activation_bits: int
+    signed: bool
+    edge_bits: int | None = None
+
+    def weight_quantizer(self, weight):
+        return PlainWeight(self.weight_bits, self.grouping)
+
+    def activation_quantizer(self):
+        return (SignedSteps if self.signed else PactActivation)(self.activation_bits)
 
 
 def random_model(seed, scheme):
@@ -131,7 +114,7 @@ def assert_same(model, images, in_shape):
     snapped = snap(model)
     network = lower(snapped, in_shape)
     trace = snapped.trace(images)
-    found = evaluate(network, images.numpy())
+    found = evaluate(network, network.encode(images.reshape(-1, *network.in_shape)))
     assert list(found) == list(trace) == [layer.name for layer in network.layers]
     for name in trace:
         np.testing.assert_array_equal(found[name], trace[name], err_msg=name)
@@ -151,8 +134,9 @@ def test_lowered_integers_are_torch(name, seed):
 @pytest.mark.parametrize("grouping, weight_bits, activation_bits", [
     ("row", 1, 2), ("pixel", 1, 2), ("pixel", 2, 1), ("row", 3, 3), ("layer", 1, 1),
     ("layer", 4, 4), ("layer", 8, 2)])
-def test_any_planes_and_groups(grouping, weight_bits, activation_bits, signed, monkeypatch):
-    chosen = scheme(weight_bits, grouping, activation_bits, signed, monkeypatch)
+def test_any_planes_and_groups(grouping, weight_bits, activation_bits, signed):
+    chosen = PlainConfig(weight_bits=weight_bits, grouping=grouping,
+                         activation_bits=activation_bits, signed=signed)
     for seed in range(2):
         model, images = random_model(100 + seed, chosen)
         network, _ = assert_same(model, images, images.shape[1:])
@@ -161,7 +145,7 @@ def test_any_planes_and_groups(grouping, weight_bits, activation_bits, signed, m
             group_count(grouping, network.layers[0].kernel), 3, weight_bits)
 
 
-def test_negative_gains_turn_scales_and_bias(monkeypatch):
+def test_negative_gains_turn_scales_and_bias():
     signs = set()
     for seed in range(3):
         model, images = random_model(seed, "pact-sawb-w2a2")
@@ -189,7 +173,7 @@ def test_the_demo_network():
     assert network.layers[1].input_format.pad_code == 1
 
 
-def test_vectors_and_one_output_code_book(monkeypatch):
+def test_vectors_and_one_output_code_book():
     torch.manual_seed(1)
     model = nn.Sequential(nn.Linear(10, 7), nn.BatchNorm1d(7), nn.ReLU(), nn.Linear(7, 3))
     quantize_(model, "lsbq-w1a2", input_bits=2, input_step=1 / 3)
@@ -275,7 +259,7 @@ class Untraceable(nn.Module):
 
 @pytest.mark.parametrize("model, fragment", [
     (conv(nn.MaxPool2d(2), nn.Conv2d(2, 2, 1)), "Node '2' (MaxPool2d) is not something"),
-    (conv(nn.AvgPool2d(2), nn.Conv2d(2, 2, 1)), "but reads '2' (AvgPool2d)"),
+    (conv(nn.AvgPool2d(2), nn.Conv2d(2, 2, 1)), "Node '2' (AvgPool2d) is not something"),
     (conv(nn.Conv2d(2, 2, 1), nn.Softmax(1)), "Node '3' (Softmax) is not something the machine"),
     (conv(nn.Conv2d(2, 2, 1), nn.BatchNorm2d(2)), "the last layer '2' itself, without a batch"),
     (conv(), "ends a network"),
@@ -309,12 +293,23 @@ def test_kernel_larger_than_the_map():
         lower(model, (1, 3, 3))
 
 
-def test_wide_activations_are_refused():
-    model = quantize_(conv(nn.Conv2d(2, 2, 1)),
-                      Scheme("wide", "sawb", "pact", activation_options={"bits": 5}))
-    with pytest.raises(FrontendError, match="^Layer '0' output code bits must be at most 4, not "
-                                            "5$"):
-        lower(model, (1, 8, 8))
+@pytest.mark.parametrize("bits", [5, 6, 7, 8])
+@pytest.mark.parametrize("seed", range(3))
+def test_wide_activations_are_lowered(bits, seed):
+    model, images = random_model(seed, PactSawbConfig(weight_bits=3, activation_bits=bits))
+    network, trace = assert_same(model, images, images.shape[1:])
+    assert network.layers[0].requantize.thresholds.shape[1] == 2 ** bits - 1
+    assert len(np.unique(trace[network.layers[0].name])) > 2 ** (bits - 2)
+
+
+@pytest.mark.parametrize("bits", [5, 8])
+def test_the_compiler_refuses_wide_activations(bits):
+    model = quantize_(conv(nn.Conv2d(2, 2, 1)), PactSawbConfig(activation_bits=bits))
+    network = lower(model, (1, 8, 8))
+    with pytest.raises(CompileError) as caught:
+        compile_network(network, PRESETS["default"])
+    assert str(caught.value) == (f"Layer '0' activation bits must be at most 4 on this machine "
+                                 f"(more run in torch and in sw.evaluate only), not {bits}")
 
 
 def test_an_unquantized_model_is_refused():
