@@ -1,17 +1,20 @@
-"""Checkpoints: a network's tensors and the names it is rebuilt from; never a pickled module."""
+"""Checkpoints: a network's tensors and what it is rebuilt from; never a pickled module."""
 
+import dataclasses
 import os
 import tempfile
 from pathlib import Path
 
 import torch
 
+from . import data as datasets
 from . import nets
+from .quantizers import scheme_data
 
 __all__ = ["CheckpointError", "load", "save"]
 
 FORMAT = "xnorloom-checkpoint"
-VERSION = 1
+VERSION = 2
 
 
 class CheckpointError(ValueError):
@@ -27,18 +30,26 @@ def save(path, model, info):
     model : torch.nn.Module
         A model of :func:`sw.nets.build`; load one of your own with your own code.
     info : dict
-        Plain data; ``net``, ``scheme`` and ``data`` name what the model is rebuilt from.
+        What the model is rebuilt from, and any other plain data: ``net`` and ``data`` are names;
+        ``scheme`` is a registered name, a configuration (stored as
+        :func:`sw.quantizers.scheme_data` of it) or None. ``input`` are the fields of the data
+        set's description, so that the files need not be there when it is loaded; they are read
+        now if they are missing.
 
     Raises
     ------
     CheckpointError
         If a name is missing or the file cannot be written.
     """
-    for key in ("net", "scheme", "data"):
-        if not isinstance(info.get(key), str) and not (key == "scheme" and key in info):
+    for key in ("net", "data"):
+        if not isinstance(info.get(key), str):
             raise CheckpointError(f"Checkpoint info {key!r} must be a name, not {info.get(key)!r}")
-    content = {"format": FORMAT, "version": VERSION, "info": dict(info),
-               "state": model.state_dict()}
+    if "scheme" not in info:
+        raise CheckpointError("Checkpoint info 'scheme' must be given, or None")
+    info = {**info, "scheme": scheme_data(info["scheme"])}
+    if "input" not in info:
+        info["input"] = dataclasses.asdict(datasets.info(info["data"]))
+    content = {"format": FORMAT, "version": VERSION, "info": info, "state": model.state_dict()}
     path = Path(path)
     temporary = None
     try:
@@ -90,7 +101,11 @@ def load(path):
     if not isinstance(info, dict) or not isinstance(state, dict):
         raise CheckpointError(f"Checkpoint {shown} must hold info and tensors, and does not")
     try:
-        model = nets.build(info.get("net"), info.get("scheme"), info.get("data"))
+        about = datasets.DataInfo(**info["input"])
+    except (KeyError, TypeError):
+        raise CheckpointError(f"Checkpoint {shown} must describe its input, and does not") from None
+    try:
+        model = nets.build(info.get("net"), info.get("scheme"), about)
         model.load_state_dict(state)
     except ValueError as error:
         raise CheckpointError(f"Checkpoint {shown} cannot be rebuilt: {error}") from None

@@ -1,8 +1,15 @@
+"""Checkpoints: what comes back, what is refused, and that nothing else than the file is needed."""
+
+import dataclasses
+
 import pytest
 import torch
 
-from sw import checkpoint, nets
+from sw import checkpoint, data, nets
+from sw.quantizers import scheme_data
+from sw.quantizers.sawb import PactSawbConfig
 
+INPUT = dataclasses.asdict(data.info("digits"))
 INFO = {"net": "cnn", "scheme": "lsbq-w1a2", "data": "digits", "accuracy": {"float": 0.99}}
 
 
@@ -18,7 +25,7 @@ def test_a_checkpoint_comes_back_as_it_was(model, tmp_path):
     checkpoint.save(path, model, INFO)
     loaded, info = checkpoint.load(path)
     images = torch.rand(3, 1, 8, 8)
-    assert info == INFO and not loaded.training
+    assert info == {**INFO, "input": INPUT} and not loaded.training
     assert torch.equal(loaded(images), model(images))
     assert [each.name for each in tmp_path.iterdir()] == ["net.pt"]
 
@@ -28,6 +35,34 @@ def test_a_float_network_too(tmp_path):
     checkpoint.save(tmp_path / "net.pt", float_model, {**INFO, "scheme": None})
     loaded, _ = checkpoint.load(tmp_path / "net.pt")
     assert torch.equal(loaded.linear.weight, float_model.linear.weight)
+
+
+def test_a_configuration_of_ones_own_is_stored_as_plain_data(tmp_path):
+    scheme = PactSawbConfig(weight_bits=3, activation_bits=4, alpha=2.5, edge_bits=None)
+    model = nets.build("cnn", scheme)
+    checkpoint.save(tmp_path / "net.pt", model, {**INFO, "scheme": scheme})
+    loaded, info = checkpoint.load(tmp_path / "net.pt")
+    assert info["scheme"] == scheme_data(scheme)
+    assert info["scheme"]["kind"] == "PactSawbConfig" and info["scheme"]["fields"]["alpha"] == 2.5
+    assert loaded.conv2.weight_quantizer.bits == 3 and loaded.act1.bits == 4
+    assert loaded.conv1.weight_quantizer.bits == 3
+
+
+def test_a_registered_configuration_is_stored_by_name(model, tmp_path):
+    from sw.quantizers import get_scheme
+
+    checkpoint.save(tmp_path / "net.pt", model, {**INFO, "scheme": get_scheme("lsbq-w1a2")})
+    assert checkpoint.load(tmp_path / "net.pt")[1]["scheme"] == "lsbq-w1a2"
+
+
+def test_the_files_of_the_data_need_not_be_there(tmp_path):
+    about = data.DataInfo("mnist:/no/such", (1, 12, 10), 10, 8, 1 / 255)
+    model = nets.build("cnn", "lsbq-w1a2", about)
+    checkpoint.save(tmp_path / "net.pt", model, {
+        **INFO, "data": about.name, "input": dataclasses.asdict(about)})
+    loaded, info = checkpoint.load(tmp_path / "net.pt")
+    assert data.DataInfo(**info["input"]) == about
+    assert loaded.conv1.input_quantizer.bits == 8 and loaded.linear.in_features == 64 * 6 * 5
 
 
 def error_of(path):
@@ -69,9 +104,14 @@ def test_a_pickled_module_is_not_executed(model, tmp_path):
 
 
 @pytest.mark.parametrize("change, fragment", [
-    ({"scheme": "lsbq-w9a9"}, "Scheme must be a registered name, not 'lsbq-w9a9'"),
+    ({"scheme": "lsbq-w9a9"}, "rebuilt: Scheme must be a registered name, not 'lsbq-w9a9'"),
+    ({"scheme": {"kind": "PactConfg", "fields": {}}}, "Kind of scheme must be a registered name, "),
+    ({"scheme": {"kind": "PactSawbConfig", "fields": {"bits": 2}}},
+     "Scheme fields of PactSawbConfig must be among edge_bits, "),
+    ({"scheme": {"kind": "PactSawbConfig", "fields": {"weight_bits": 99}}}, "bits must be "),
+    ({"scheme": ["lsbq-w1a2"]}, "Scheme must be a registered name, not ['lsbq-w1a2']"),
     ({"net": "transformer"}, "Net must be a registered name, not 'transformer'"),
-    ({"data": "words"}, "Data set must be a known name, not 'words'"),
+    ({"input": {"name": "digits"}}, "must describe its input, and does not"),
     ({"scheme": "pact-sawb-w2a2"}, "must hold the tensors of net 'cnn' in scheme 'pact-sawb-w2a2'"),
 ])
 def test_names_that_do_not_fit(change, fragment, model, tmp_path):
@@ -85,7 +125,7 @@ def test_another_version(model, tmp_path):
     checkpoint.save(path, model, INFO)
     content = torch.load(path, weights_only=True)
     torch.save({**content, "version": 99}, path)
-    assert error_of(path) == f"Checkpoint {str(path)!r} must be of version 1, not 99"
+    assert error_of(path) == f"Checkpoint {str(path)!r} must be of version 2, not 99"
 
 
 def test_a_folder_that_is_not_there(model, tmp_path):
@@ -97,4 +137,8 @@ def test_names_are_demanded(model, tmp_path):
     with pytest.raises(checkpoint.CheckpointError, match="^Checkpoint info 'net' must be a name, "
                                                          "not None$"):
         checkpoint.save(tmp_path / "net.pt", model, {"scheme": None, "data": "digits"})
+    with pytest.raises(checkpoint.CheckpointError, match="^Checkpoint info 'scheme' must be given"):
+        checkpoint.save(tmp_path / "net.pt", model, {"net": "cnn", "data": "digits"})
+    with pytest.raises(data.DataError, match="^Data set must be a known name, not 'words'"):
+        checkpoint.save(tmp_path / "net.pt", model, {**INFO, "data": "words"})
     assert not list(tmp_path.iterdir())
