@@ -5,8 +5,8 @@ from torch import nn
 
 from ..bitplanes import BitPlanes
 
-__all__ = ["ActivationQuantizer", "WeightQuantizer", "as_kernel", "check_bits", "check_weight",
-           "straight_through"]
+__all__ = ["ActivationQuantizer", "WeightQuantizer", "as_kernel", "check_bits", "check_choice",
+           "check_weight", "straight_through"]
 
 
 class _StraightThrough(torch.autograd.Function):
@@ -34,6 +34,13 @@ def check_bits(name, bits, low=1, high=8):
     return bits
 
 
+def check_choice(name, value, choices):
+    """Returns ``value`` if it is one of ``choices``, else raises ValueError."""
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(choices)}, not {value!r}")
+    return value
+
+
 def as_kernel(weight):
     """A linear weight ``(outputs, inputs)`` as a 1 x 1 kernel; a convolution's weight as it is."""
     return weight.reshape(*weight.shape, 1, 1) if weight.dim() == 2 else weight
@@ -57,9 +64,15 @@ class WeightQuantizer(nn.Module):
         How scales map to kernel taps, one of :data:`sw.bitplanes.GROUPINGS`.
     levels : int
         Number of values that a weight can take within its channel and group.
+    post_training : bool
+        Whether the weight comes from calibration data, by :meth:`solve`, instead of training.
+    bias_correction : bool
+        Whether calibration then corrects the mean of the layer's output, too.
     """
 
     grouping = "layer"
+    post_training = False
+    bias_correction = False
     levels: int
 
     def split(self, kernel):
@@ -78,6 +91,23 @@ class WeightQuantizer(nn.Module):
 
     def slope(self, kernel, scales):
         """Straight-through gradient factor, of the kernel's shape."""
+        raise NotImplementedError
+
+    def solve(self, weight, sums):
+        """The weight that a layer is to have, where :attr:`post_training` is set.
+
+        Parameters
+        ----------
+        weight : float tensor, shape ``(outputs, inputs, ..)``
+            The trained weight.
+        sums : sw.quantizers.gram.GramSums
+            What calibration data say of the layer's inputs.
+
+        Returns
+        -------
+        float tensor, of the weight's shape and dtype
+            Values that the quantizer leaves as they are.
+        """
         raise NotImplementedError
 
     def planes(self, weight) -> BitPlanes:
@@ -115,20 +145,34 @@ class ActivationQuantizer(nn.Module):
         Code that stands outside a feature map: in training, in the snapped model, in the machine.
     decay : float
         Weight decay that a trainer should give this quantizer's own parameters.
+    post_training : bool
+        Whether :meth:`calibrate` takes the place of training.
     """
 
     graph_role = "quantizer"
     decay = 0.0
+    post_training = False
     pad_code = 0
     bits: int
 
     def codebook(self) -> BitPlanes:
         """Planes ``(k, 2 ** k)`` and scales of every code, plane 0 the most significant bit. The
-        offset is the sum of the scales for unsigned codes, 0 for signed ones."""
+        offset is the sum of the scales for unsigned codes, 0 for symmetric ones, half a step below
+        0 for two's complement."""
         raise NotImplementedError
 
     def encode(self, x):
         """Codes of a float tensor: int64, the same shape. Rises with x; ties as the paper says."""
+        raise NotImplementedError
+
+    def calibrate(self, values):
+        """Sets scales from calibration data, where :attr:`post_training` is set.
+
+        Parameters
+        ----------
+        values : callable
+            Every call gives a fresh iterator over batches of what the quantizer reads.
+        """
         raise NotImplementedError
 
     def decode(self, codes, dtype=torch.float32):
