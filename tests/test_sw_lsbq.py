@@ -1,179 +1,266 @@
-import itertools
+import copy
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
-from sw.quantizers.lsbq import LsbqActivation, LsbqWeight, least_squares_scales, residual_signs
+from sw.evaluate import evaluate
+from sw.frontend import lower
+from sw.quantize import quantize_
+from sw.quantizers.least_squares import METHODS, least_squares_scales
+from sw.quantizers.lsbq import AVERAGES, LsbqActivation, LsbqConfig, LsbqWeight
+from sw.snap import SnapError, snap
 
-
-def optimum_by_enumeration(magnitudes):
-    """Smallest squared error over all splits of the magnitudes into two clusters."""
-    ordered = np.sort(magnitudes)
-    return min(sum(((part - part.mean()) ** 2).sum() for part in np.split(ordered, [cut])
-                   if len(part))
-               for cut in range(len(ordered)))
-
-
-def error_of(rows, scales):
-    signs = residual_signs(rows, scales.unsqueeze(2))
-    values = torch.where(signs, scales.unsqueeze(2), -scales.unsqueeze(2)).sum(dim=0)
-    return ((rows - values) ** 2).sum(dim=1)
+PLANES = {"ls1": 1, "ls2": 2, "ternary": 2, "greedy-3": 3, "greedy-4": 4}
 
 
-ROWS = {
-    "gauss": np.random.default_rng(0).normal(size=(20, 37)),
-    "integers": np.random.default_rng(1).integers(-4, 5, size=(20, 12)).astype(float),
-    "outlier": np.concatenate([np.random.default_rng(2).normal(size=(5, 30)),
-                               np.full((5, 1), 100.0)], axis=1),
-    "one cluster far": np.tile([0.0, 5, 5, 5, 5], (2, 1)),
-    "two tight clusters": np.array([[1, 1 + 1e-9, 1, 9, 9, 9.0], [1, 1, 1, 9, 9, 9.0]]),
-    "constant": np.array([[0.1] * 7, [0.0] * 7, [-3.0] * 7]),
-    "two": np.array([[1.0, -4.0], [2.0, 2.0]]),
-    "single": np.array([[-2.5], [0.0]]),
-}
+def random(*shape, seed=0):
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
-@pytest.mark.parametrize("name", ROWS)
-def test_two_planes_reach_the_least_squares_optimum(name):
-    rows = torch.from_numpy(ROWS[name])
-    scales = least_squares_scales(rows, 2)
-    assert (scales[0] >= scales[1]).all() and (scales[1] >= 0).all()
-    best = [optimum_by_enumeration(np.abs(row)) for row in ROWS[name]]
-    np.testing.assert_allclose(error_of(rows, scales), best, rtol=1e-9, atol=1e-15)
-
-
-def test_no_other_signs_and_scales_do_better():
-    rng = np.random.default_rng(3)
-    signs = np.array(list(itertools.product([-1.0, 1.0], repeat=4)))
-    for _ in range(5):
-        x = rng.normal(size=4)
-        best = np.inf
-        for first, second in itertools.product(signs, repeat=2):
-            plane = np.stack([first, second], axis=1)
-            fitted = plane @ np.linalg.lstsq(plane, x, rcond=None)[0]
-            best = min(best, ((x - fitted) ** 2).sum())
-        mine = float(error_of(torch.from_numpy(x[None]),
-                              least_squares_scales(torch.from_numpy(x[None]), 2))[0])
-        assert mine == pytest.approx(best, rel=1e-9, abs=1e-12)
-
-
-def test_constants_of_a_gaussian():
-    x = torch.distributions.Normal(0, 1).icdf((torch.arange(200_000).double() + 0.5) / 200_000)
-    assert least_squares_scales(x[None], 1)[0, 0] == pytest.approx(0.7979, abs=1e-4)
-    assert least_squares_scales(x[None], 2)[:, 0].tolist() == pytest.approx([0.9816, 0.5288],
-                                                                           abs=2e-4)
-
-
-def test_constant_rows_have_no_second_plane():
-    assert least_squares_scales(torch.full((1, 7), -0.1), 2)[:, 0].tolist() == [
-        pytest.approx(0.1), 0.0]
-
-
-def test_ties_go_up():
-    quantizer = stored(2, 2.0, 0.5)
-    x = torch.tensor([-2.5, -2.0, -1.999, -0.001, 0.0, 1.999, 2.0, 3.0])
-    assert quantizer.encode(x).tolist() == [0, 1, 1, 1, 2, 2, 3, 3]
-
-
-def test_clip_comes_before_the_code():
-    quantizer = stored(2, 2.5, 0.5, clamp=2.0)
-    assert quantizer.encode(torch.tensor([-9.0, 9.0])).tolist() == [1, 2]
-
-
-def stored(bits, *scales, **options):
-    quantizer = LsbqActivation(bits, **{"clamp": 4.0, **options})
+def stored(method, *scales, **options):
+    quantizer = LsbqActivation(method, **{"clamp": 4.0, **options})
     quantizer.scales.copy_(torch.tensor(scales))
     quantizer.batches += 1
     return quantizer.eval()
 
 
-@pytest.mark.parametrize("scales", [(0.7,), (0.9, 0.4), (0.5, 0.5), (0.5, 0.0)])
-def test_codebook_rises_and_is_what_forward_puts_out(scales):
-    quantizer = stored(len(scales), *scales)
+# Codes.
+
+def test_ties_go_up():
+    quantizer = stored("ls2", 2.0, 0.5)
+    x = torch.tensor([-2.5, -2.0, -1.999, -0.001, -0.0, 0.0, 1.999, 2.0, 3.0])
+    assert quantizer.encode(x).tolist() == [0, 1, 1, 1, 2, 2, 2, 3, 3]
+
+
+def test_ternary_has_two_codes_for_zero_and_uses_all_four():
+    quantizer = stored("ternary", 0.5, 0.5)
+    assert quantizer.codebook().reconstruct().tolist() == [-1, 0, 0, 1]
+    x = torch.tensor([-0.6, -0.5, -0.1, 0.0, 0.4, 0.5])
+    assert quantizer.encode(x).tolist() == [0, 1, 1, 2, 2, 3]
+    assert quantizer(x).tolist() == [-1, 0, 0, 0, 0, 1]
+    assert quantizer.pad_value() == 0
+
+
+def test_clip_comes_before_the_code():
+    quantizer = stored("ls2", 2.5, 0.5, clamp=2.0)
+    assert quantizer.encode(torch.tensor([-9.0, 9.0])).tolist() == [1, 2]
+
+
+@pytest.mark.parametrize("method, scales", [
+    ("ls1", (0.7,)), ("ls2", (0.9, 0.4)), ("ls2", (0.5, 0.5)), ("ls2", (0.5, 0.0)),
+    ("greedy-3", (0.8, 0.48, 0.27)), ("greedy-4", (1.6, 0.8, 0.4, 0.2)),
+    ("greedy-8", tuple(2.0 ** -power for power in range(8)))])
+def test_codebook_rises_and_is_what_forward_puts_out(method, scales):
+    quantizer = stored(method, *scales)
     book = quantizer.codebook()
     levels = book.reconstruct()
-    assert (np.diff(levels) >= 0).all() and book.offset == 0
-    assert not book.planes[:, 0].any() and book.planes[:, -1].all()
+    assert book.offset == 0 and not book.planes[:, 0].any() and book.planes[:, -1].all()
+    assert len(levels) == 2 ** quantizer.bits and np.allclose(levels, -levels[::-1])
     x = torch.linspace(-3, 3, 601)
-    assert torch.equal(quantizer(x), torch.from_numpy(levels).float()[quantizer.encode(x)])
-    assert levels[quantizer.pad_code] == max(levels[levels <= 0])
+    codes = quantizer.encode(x)
+    assert (codes.diff() >= 0).all() and codes.dtype == torch.int64
+    assert torch.equal(quantizer(x), torch.from_numpy(levels).float()[codes])
+    assert quantizer.pad_code == quantizer.encode(torch.tensor(-1e-6))
 
 
-def test_gradient_is_that_of_the_paper():
-    v1, v2, g = 0.8, 0.3, 1.7
-    x = torch.tensor([-3.0, -1.9, -1.5, -0.5, 0.0, 0.4, 1.0, 1.2, 1.9, 2.5], requires_grad=True)
-    stored(2, v1, v2, clamp=2.0)(x).backward(torch.full_like(x, g))
-    expected = []
-    for value in x.tolist():
-        outer = v1 * (abs(value) <= 1)
-        inner = v2 * (abs(value - v1 * (1 if value >= 0 else -1)) <= 1) * (1 - outer)
-        expected.append(g * (outer + inner) * (abs(value) <= 2))
-    np.testing.assert_allclose(x.grad, expected, rtol=1e-6)
+# Gradients.
+
+def derivative(method, x, scales):
+    """The rule of every method as the paper has it, value by value."""
+    def passes(z):
+        return float(abs(z) <= 1)
+
+    def sign(z):
+        return 1 if z >= 0 else -1
+
+    if method == "ls1":
+        return scales[0] * passes(x)
+    if method in ("ls2", "ternary"):
+        outer = scales[0] * passes(x)
+        return outer + scales[1] * passes(x - scales[0] * sign(x)) * (1 - outer)
+    slope = quantized = 0.0
+    for scale in scales:
+        slope += scale * passes(x - quantized) * (1 - slope)
+        quantized += scale * sign(x - quantized)
+    return slope
 
 
-def test_scales_are_a_moving_average_over_samples():
-    quantizer = LsbqActivation(2, clamp=10.0, momentum=0.75)
-    batches = torch.randn(2, 3, 4, 5, 5, generator=torch.Generator().manual_seed(0))
-    means = [least_squares_scales(batch.flatten(1), 2).mean(dim=1) for batch in batches]
-    quantizer(batches[0])
-    assert torch.allclose(quantizer.scales, means[0].float())
-    trained = quantizer(batches[1])
-    assert torch.allclose(quantizer.scales, (0.75 * means[0] + 0.25 * means[1]).float())
-    before = quantizer.scales.clone()
-    assert torch.equal(quantizer.eval()(batches[1]), trained)
-    assert torch.equal(quantizer.scales, before)
+VALUES = [-3.0, -1.9, -1.5, -0.5, 0.0, 0.4, 1.0, 1.2, 1.9, 2.5]
 
 
-def test_some_samples_of_a_batch_are_enough():
-    quantizer = LsbqActivation(1, clamp=10.0, samples=2)
-    quantizer(torch.tensor([[1.0, -1.0], [2.0, 4.0], [9.0, 9.0]]))
-    assert quantizer.scales.tolist() == [2.0]
+@pytest.mark.parametrize("method, scales", [
+    ("ls1", (0.9,)), ("ls2", (0.8, 0.3)), ("ls2", (1.6, 0.7)), ("ternary", (0.6, 0.6)),
+    ("greedy-3", (0.8, 0.5, 0.3)), ("greedy-4", (1.3, 0.7, 0.4, 0.2))])
+def test_gradient_of_an_activation_is_that_of_the_paper(method, scales):
+    x, g = torch.tensor(VALUES, requires_grad=True), random(len(VALUES))
+    stored(method, *scales, clamp=2.0)(x).backward(g)
+    expected = [derivative(method, value, scales) * (abs(value) <= 2) for value in VALUES]
+    np.testing.assert_allclose(x.grad, expected * g.numpy(), rtol=1e-5)
 
 
-def test_batch_scales_in_training_are_per_sample():
-    quantizer = LsbqActivation(1, clamp=10.0, batch_scales_in_training=True)
-    x = torch.tensor([[1.0, -3.0], [10.0, 10.0]])
-    assert quantizer(x).tolist() == [[2.0, -2.0], [10.0, 10.0]]
-    assert quantizer.scales.tolist() == [6.0]
+@pytest.mark.parametrize("averages", ["off", "eval_only"])
+def test_gradient_takes_the_scales_of_each_sample(averages):
+    x, g = 2 * random(3, 4, 5), random(3, 4, 5, seed=1)
+    x.requires_grad_()
+    LsbqActivation("ls2", clamp=100.0, averages=averages)(x).backward(g)
+    scales = least_squares_scales(x.flatten(1), "ls2").T.tolist()
+    expected = [[derivative("ls2", value, own) for value in sample.flatten().tolist()]
+                for sample, own in zip(x.detach(), scales, strict=True)]
+    np.testing.assert_allclose(x.grad.flatten(1), expected * g.flatten(1).numpy(), rtol=1e-5)
 
 
-def test_no_scales_before_the_first_batch():
+@pytest.mark.parametrize("method", PLANES)
+def test_gradient_of_a_weight_takes_the_scales_of_its_channel(method):
+    weight, g = random(4, 3, 3, 3).requires_grad_(), random(4, 3, 3, 3, seed=1)
+    quantizer = LsbqWeight(method)
+    quantizer(weight).backward(g)
+    scales = quantizer.planes(weight).scales[:, :, 0].T
+    expected = [[derivative(method, value, own) for value in channel.flatten().tolist()]
+                for channel, own in zip(weight.detach(), scales, strict=True)]
+    np.testing.assert_allclose(weight.grad.flatten(1), expected * g.flatten(1).numpy(), rtol=1e-5)
+
+
+# Averages.
+
+@pytest.mark.parametrize("method", PLANES)
+@pytest.mark.parametrize("averages", AVERAGES)
+def test_modes_of_the_moving_average(method, averages):
+    quantizer = LsbqActivation(method, clamp=10.0, momentum=0.75, averages=averages)
+    batches = random(2, 3, 4, 5, 5)
+    own = [least_squares_scales(batch.flatten(1), method) for batch in batches]
+    after = [own[0].mean(dim=1), 0.75 * own[0].mean(dim=1) + 0.25 * own[1].mean(dim=1)]
+    for batch, dynamic, average in zip(batches, own, after, strict=True):
+        out = quantizer.train()(batch)
+        if averages == "train_and_eval":
+            assert torch.allclose(out, stored(method, *average, clamp=10.0)(batch))
+        else:
+            assert torch.allclose(out, one_by_one(method, batch, dynamic))
+        expected = torch.zeros_like(average) if averages == "off" else average
+        assert torch.allclose(quantizer.scales, expected.float())
+        before = quantizer.scales.clone()
+        evaluated = quantizer.eval()(batch)
+        assert torch.equal(quantizer.scales, before)
+        if averages == "off":
+            assert torch.equal(evaluated, out)
+        else:
+            assert torch.allclose(evaluated, stored(method, *average, clamp=10.0)(batch))
+
+
+def one_by_one(method, batch, scales):
+    return torch.stack([stored(method, *each, clamp=10.0)(sample)
+                        for sample, each in zip(batch, scales.T, strict=True)])
+
+
+def test_scales_are_those_of_clipped_values():
+    quantizer = LsbqActivation("ls1", clamp=2.0)
+    quantizer(torch.tensor([[1.0, -1.0], [1.0, 9.0]]))
+    assert quantizer.scales.tolist() == [1.25]
+
+
+@pytest.mark.parametrize("averages", ["eval_only", "train_and_eval"])
+def test_no_scales_before_the_first_batch(averages):
     with pytest.raises(ValueError, match="^LsbqActivation has no stored scales; run a batch in "
                                          "training mode$"):
-        LsbqActivation(2).eval()(torch.zeros(3))
+        LsbqActivation(averages=averages).eval()(torch.zeros(3))
 
 
-@pytest.mark.parametrize("bits", [1, 2])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_activations_of_other_types(dtype):
+    quantizer = LsbqActivation("ls2").to(dtype)
+    x = random(2, 3, 4).to(dtype).requires_grad_()
+    out = quantizer(x)
+    out.sum().backward()
+    assert out.dtype == x.grad.dtype == dtype and len(out.unique()) == 4
+
+
+# Weights.
+
+@pytest.mark.parametrize("method", PLANES)
 @pytest.mark.parametrize("shape", [(6, 5, 3, 3), (4, 7), (3, 1)])
-def test_weight_planes_reconstruct_the_float_weight(bits, shape):
-    quantizer = LsbqWeight(bits)
-    weight = torch.randn(shape, generator=torch.Generator().manual_seed(1), requires_grad=True)
-    planes = quantizer.planes(weight)
-    quantized = quantizer(weight)
-    assert planes.scales.shape == (bits, shape[0], 1)
-    np.testing.assert_array_equal(planes.reconstruct().reshape(shape).astype(np.float32),
-                                  quantized.detach())
-    quantized.sum().backward()
-    if bits == 1:
-        scale = weight.detach().flatten(1).abs().mean(dim=1).reshape(-1, *[1] * (len(shape) - 1))
-        assert torch.allclose(weight.grad, scale * (weight.detach().abs() <= 1))
+def test_weight_planes_reconstruct_the_float_weight(method, shape):
+    quantizer, weight = LsbqWeight(method), random(*shape)
+    planes, quantized = quantizer.planes(weight), quantizer(weight)
+    assert planes.scales.shape == (PLANES[method], shape[0], 1)
+    np.testing.assert_array_equal(planes.reconstruct().reshape(shape).astype(np.float32), quantized)
+    for channel in planes.reconstruct().reshape(shape[0], -1):
+        assert len(np.unique(channel)) <= quantizer.levels == METHODS[method].levels
 
 
-def test_each_channel_has_its_own_scale():
+def test_each_channel_has_its_own_scales():
     weight = torch.stack([torch.full((2, 3, 3), 0.5), torch.full((2, 3, 3), -4.0)])
-    assert LsbqWeight(1).planes(weight).scales[0, :, 0].tolist() == [0.5, 4.0]
+    weight[1, 0] = 2.0
+    assert LsbqWeight("ls1").planes(weight).scales[0, :, 0].tolist() == [0.5, 3.0]
+    assert LsbqWeight("ls2").planes(weight).scales[..., 0].T.tolist() == [[0.5, 0], [3, 1]]
+    np.testing.assert_array_equal(LsbqWeight("ls2").planes(weight).reconstruct(), weight)
 
 
-@pytest.mark.parametrize("make, message", [
-    (lambda: LsbqWeight(3), "LsbqWeight bits must be an integer from 1 to 2, not 3"),
-    (lambda: LsbqActivation(True), "LsbqActivation bits must be an integer from 1 to 2, not True"),
-    (lambda: LsbqActivation(clamp=0), "LsbqActivation clamp must be positive, not 0"),
-    (lambda: LsbqActivation(samples=0),
-     "LsbqActivation samples must be a positive integer or None, not 0"),
-    (lambda: LsbqActivation(momentum=2), "LsbqActivation momentum must be from 0 to 1, not 2"),
-])
-def test_options_out_of_range(make, message):
+# Networks.
+
+def network(scheme, averaged=30):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(1, 6, 3, padding=1, bias=False), nn.BatchNorm2d(6), nn.ReLU(),
+                          nn.Conv2d(6, 5, 3, stride=2, padding=1), nn.BatchNorm2d(5), nn.ReLU(),
+                          nn.Flatten(), nn.Linear(80, 4))
+    quantize_(model, scheme, input_bits=4, input_step=1 / 8)
+    images = torch.randint(0, 16, (16, 1, 8, 8)) / 8
+    for _ in range(averaged):
+        model(images)
+    return model.eval(), images
+
+
+@pytest.mark.parametrize("weights", PLANES)
+@pytest.mark.parametrize("activations", PLANES)
+def test_any_weights_and_activations_become_integers(weights, activations):
+    model, images = network(LsbqConfig(weights=weights, activations=activations))
+    snapped = snap(model)
+    lowered = lower(snapped, (1, 8, 8))
+    found = evaluate(lowered, lowered.encode(images.numpy()))
+    for name, codes in snapped.trace(images).items():
+        np.testing.assert_array_equal(found[name], codes, err_msg=name)
+    codes = np.unique(found["0"])
+    assert codes.max() == 2 ** PLANES[activations] - 1 and len(codes) > PLANES[activations]
+
+
+def test_scales_of_each_sample_stay_in_torch():
+    model, images = network(LsbqConfig(averages="off"))
+    alone = torch.cat([model(images[index:index + 1]) for index in range(len(images))])
+    assert torch.allclose(model(images), alone, atol=1e-5)
+    with pytest.raises(SnapError) as caught:
+        snap(model)
+    assert str(caught.value) == (
+        "Layer '3' cannot be snapped: LsbqActivation averages must be 'eval_only' or "
+        "'train_and_eval' for a layer with one set of scales, not 'off'")
+
+
+@pytest.mark.parametrize("averages", ["eval_only", "train_and_eval"])
+def test_averages_come_back_from_a_saved_state(averages):
+    model, images = network(LsbqConfig(averages=averages))
+    twin, _images = network(LsbqConfig(averages=averages), averaged=0)
+    twin.load_state_dict(copy.deepcopy(model.state_dict()))
+    assert torch.equal(twin(images), model(images))
+
+
+@pytest.mark.parametrize("kind", [LsbqWeight, LsbqActivation])
+@pytest.mark.parametrize("method, hint", [
+    ("ls3", ", did you mean 'ls2'?"), ("greedy-9", ", did you mean 'greedy-8'?"),
+    (2, "; known: " + ", ".join(METHODS))])
+def test_unknown_methods(kind, method, hint):
     with pytest.raises(ValueError) as caught:
-        make()
-    assert str(caught.value) == message
+        kind(method)
+    assert str(caught.value) == (
+        f"{kind.__name__} method must be a registered name, not {method!r}{hint}")
+
+
+@pytest.mark.parametrize("options, message", [
+    ({"clamp": 0}, "clamp must be positive and finite, not 0"),
+    ({"clamp": float("nan")}, "clamp must be positive and finite, not nan"),
+    ({"momentum": 2}, "momentum must be from 0 to 1, not 2"),
+    ({"averages": "train"},
+     "averages must be one of off, eval_only, train_and_eval, not 'train'"),
+])
+def test_options_out_of_range(options, message):
+    with pytest.raises(ValueError) as caught:
+        LsbqActivation(**options)
+    assert str(caught.value) == f"LsbqActivation {message}"
