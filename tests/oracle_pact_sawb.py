@@ -1,7 +1,5 @@
 """Checks of the oracles of PACT and SAWB."""
 
-import re
-
 import numpy as np
 import torch
 
@@ -10,11 +8,6 @@ from sw.quantizers.sawb import IBM_COEFFICIENTS, SawbWeight, sawb_clip
 
 # Levels that IBM's codes of a coefficient pair stand for.
 CODED_LEVELS = {"102": 4, "103": 3, "403": 15, "703": 127, "803": 255}
-
-
-def fields(case, pattern):
-    """Fields whose whole name matches, as matches."""
-    return filter(None, [re.fullmatch(pattern, field) for field in case])
 
 
 def assert_codes_equal(ours, peers, exact, doubt):
@@ -29,7 +22,7 @@ def assert_codes_equal(ours, peers, exact, doubt):
 
 def check_pact(case):
     x, g = case["x"], case["g"]
-    for name in fields(case, r"(peer_pact(plus)?_b(\d)(?:_a([\d.]+))?)_y"):
+    for name in case.matching(r"(peer_pact(plus)?_b(\d)(?:_a([\d.]+))?)_y"):
         bits, plus = int(name[3]), bool(name[2])
         quantizer = PactActivation(bits, float(name[4] or case["alpha"]), plus=plus)
         alpha = float(quantizer.alpha.detach())
@@ -54,7 +47,7 @@ def check_pact(case):
 def check_sawb(case):
     check_lines(case)
     weight, g = torch.from_numpy(case["w"]), torch.from_numpy(case["g"])
-    for name in fields(case, r"(peer_b(\d)_az([01])_plus([01]))_wq"):
+    for name in case.matching(r"(peer_b(\d)_az([01])_plus([01]))_wq"):
         bits, zero_aligned, plus = int(name[2]), name[3] == "1", name[4] == "1"
         # The peer's module takes max |w| for 256 levels, as ours does by default.
         pair = None if bits == 8 and not zero_aligned else IBM_COEFFICIENTS[2**bits - zero_aligned]
@@ -68,7 +61,7 @@ def check_sawb(case):
         clip = sawb_clip(weight, pair)
         at_clip = (clip > 0) & ((weight.abs() / clip - 1).abs() < 1e-5)
         assert torch.equal(inputs.grad[~at_clip | plus], wanted[~at_clip | plus])
-    for name in fields(case, r"(peer_b(\d)_perch)_raised"):
+    for name in case.matching(r"(peer_b(\d)_perch)_raised"):
         bits = int(name[2])
         quantizer = SawbWeight(bits, zero_aligned=True, plus=True, per_channel=True,
                                coefficients=IBM_COEFFICIENTS[2 ** bits - 1])
@@ -84,7 +77,7 @@ def check_lines(case):
     rows = case["w"].astype(float).reshape(len(weight), -1)
     statistics = {None: (case["ref_rms"], case["ref_meanabs"]),
                   "ch": (np.sqrt((rows ** 2).mean(axis=1)), np.abs(rows).mean(axis=1))}
-    for name in fields(case, r"peer_clip(ch)?_(?:b|code)(\d+)"):
+    for name in case.matching(r"peer_clip(ch)?_(?:b|code)(\d+)"):
         c1, c2 = IBM_COEFFICIENTS[CODED_LEVELS.get(name[2]) or 2 ** int(name[2])]
         rms, mean = statistics[name[1]]
         line = c1 * rms + c2 * mean

@@ -7,6 +7,7 @@ reads the fields, and one that it never read is an error, so nothing is passed o
 """
 
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +34,10 @@ class Case(dict):
 
     def get(self, field, default=None):
         return self[field] if field in self else default
+
+    def matching(self, pattern):
+        """Fields whose whole name matches, as matches of the regular expression."""
+        return filter(None, [re.fullmatch(pattern, field) for field in self])
 
     def ignore(self, *fields):
         """Says that fields are only for information."""

@@ -177,7 +177,9 @@ class ActivationQuantizer(nn.Module):
 
     def decode(self, codes, dtype=torch.float32):
         """Values of codes."""
-        return torch.from_numpy(self.codebook().reconstruct()).to(dtype)[codes]
+        values = torch.from_numpy(self.codebook().reconstruct()).to(dtype)
+        # Several times faster than values[codes], and it is done for every activation in training.
+        return values.index_select(0, codes.flatten()).reshape(codes.shape)
 
     def pad_value(self):
         """Value of the padding, a float."""
