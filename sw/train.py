@@ -4,7 +4,7 @@ import contextlib
 import copy
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 import torch
 import torch.nn.functional as F
@@ -12,9 +12,14 @@ from torch import nn
 
 from . import data as datasets
 from . import nets
-from .quantizers import ActivationQuantizer, scheme_name
+from .calibrate import calibrate_, is_post_training
+from .quantizers import ActivationQuantizer, scheme_data, scheme_name
 
 __all__ = ["Progress", "Recipe", "Trained", "TrainError", "accuracy", "fit", "train"]
+
+
+CALIBRATION_IMAGES = 2048
+"""So many training images are enough to calibrate post-training quantizers."""
 
 
 class TrainError(ValueError):
@@ -61,7 +66,11 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Progress:
-    """One finished epoch: ``stage`` is ``"float"`` or the scheme's name, ``loss`` its mean loss."""
+    """One finished epoch: ``stage`` is ``"float"`` or the scheme's name, ``loss`` its mean loss.
+
+    Where quantizers are calibrated instead of trained, an epoch is a layer, and the loss its
+    relative squared error.
+    """
 
     stage: str
     epoch: int
@@ -82,7 +91,7 @@ class Trained:
     accuracy : dict of str to float
         On the test images, 0 to 1: ``"float"`` and, with a scheme, ``"quantized"``.
     info : dict
-        Names for a checkpoint: ``net``, ``scheme``, ``data``, ``seed``, ``accuracy``.
+        For a checkpoint: ``net``, ``scheme``, ``data``, ``input``, ``seed``, ``accuracy``.
     """
 
     model: nn.Module
@@ -138,11 +147,13 @@ def _optimizer(model, rate):
     return torch.optim.Adam(groups, lr=rate)
 
 
-def fit(model, data, *, epochs, rate=3e-3, batch=64, seed=1, teacher=None, stage="fit",
+def fit(model, data, *, epochs=60, rate=3e-3, batch=64, seed=1, teacher=None, stage="fit",
         progress: Callable[[Progress], None] | None = None):
     """Trains a model in place, a float or a quantized one, and leaves it in evaluation mode.
 
-    Adam with a cosine schedule; half of the images are shifted by up to a pixel.
+    Adam with a cosine schedule; half of the images are shifted by up to a pixel. A model with
+    post-training quantizers is calibrated instead, on :data:`CALIBRATION_IMAGES` of the images as
+    they are: see :func:`sw.calibrate.calibrate_`.
 
     Parameters
     ----------
@@ -155,16 +166,30 @@ def fit(model, data, *, epochs, rate=3e-3, batch=64, seed=1, teacher=None, stage
     rate : float
         Highest learning rate.
     seed : int
-        Of the order of images and of shifts.
+        Of the order of images and of shifts, or of the choice of images to calibrate on.
     teacher : torch.nn.Module, optional
-        In evaluation mode; its outputs are targets besides the labels.
+        In evaluation mode; its outputs are targets besides the labels. For calibration, the float
+        network that the model was copied from; it is then needed.
     stage : str
         Name for ``progress``.
     progress : callable, optional
         Called after every epoch.
+
+    Raises
+    ------
+    ValueError
+        If the loss does not stay finite, or the model cannot be calibrated.
     """
     generator = torch.Generator().manual_seed(seed)
     images = torch.from_numpy(data.train_images)
+    if is_post_training(model):
+        if teacher is None:
+            raise TrainError("Training option 'teacher' must be the float network where a model is "
+                             "calibrated, not None")
+        chosen = torch.randperm(len(images), generator=generator)[:CALIBRATION_IMAGES].split(batch)
+        report = None if progress is None else lambda *each: progress(Progress(stage, *each))
+        calibrate_(model, teacher, lambda: (images[each] for each in chosen), progress=report)
+        return
     labels = torch.from_numpy(data.train_labels)
     steps = -(-len(images) // batch)
     optimizer = _optimizer(model, rate)
@@ -234,5 +259,6 @@ def train(net="cnn", scheme=None, data="digits", *, recipe=None, teacher=None,
             fit(model, images, epochs=recipe.epochs, rate=recipe.rate, batch=recipe.batch,
                 seed=recipe.seed, teacher=teacher, stage=name, progress=progress)
             scores["quantized"] = accuracy(model, images.test_images, images.test_labels)
-    info = {"net": net, "scheme": name, "data": data, "seed": recipe.seed, "accuracy": scores}
+    info = {"net": net, "scheme": scheme_data(scheme), "data": data,
+            "input": asdict(images.info), "seed": recipe.seed, "accuracy": scores}
     return Trained(model, teacher, scores, info)
