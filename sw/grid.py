@@ -3,10 +3,10 @@
 A layer's value is ``constant + sum over groups, activation planes i, weight planes j of
 P[i, j] * (D[i, j] + rho * T[j])``: D is the bipolar dot product, T the sum of a weight plane's
 signs, rho the ratio of the activation's offset to the sum of its scales (1 for unsigned codes, 0
-for signed ones). With ``D = K - 2 * mismatches`` and ``P = p * 2 ** -(frac_bits + 1)``, p an
-integer, the machine's scale of a mismatch is -p, and everything that does not depend on the input
-goes into an integer bias. Computed from the integers p, the part of rho makes code 0 of an unsigned
-format contribute exactly nothing.
+for symmetric ones, ``-1 / (2 ** bits - 1)`` for two's complement). With ``D = K - 2 * mismatches``
+and ``P = p * 2 ** -(frac_bits + 1)``, p an integer, the machine's scale of a mismatch is -p, and
+everything that does not depend on the input goes into an integer bias. Computed from the integers
+p, the part of rho makes code 0 of an unsigned format contribute exactly nothing.
 """
 
 import math
