@@ -11,14 +11,16 @@ export MKL_NUM_THREADS ?= 1
 # Do not let the environment of the caller shadow the packages of the clone.
 unexport PYTHONPATH
 
-.PHONY: demo test test-long lint bench route bitstreams verilog table clean distclean help
+.PHONY: demo test test-long lint table bench bench-quantizers route bitstreams verilog clean distclean help
 
 help:
 	@echo "make demo       train, compile, generate, simulate, compare, report -> build/demo"
 	@echo "make test       the test suite"
 	@echo "make test-long  also the tests that take minutes"
 	@echo "make lint       ruff, import-linter, mypy"
+	@echo "make table      every scheme with three seeds (an hour a core) -> docs/results.md"
 	@echo "make bench      cycles per second of five ways to simulate"
+	@echo "make bench-quantizers  our quantizers beside exact scans in plain numpy"
 	@echo "make route      place and route the small machine on an ECP5"
 	@echo "make bitstreams  manifests and area reports of all presets -> bitstreams/"
 	@echo "make verilog    Verilog of the default machine -> build/top.v"
@@ -45,8 +47,14 @@ lint: $(STAMP)
 	$(BIN)/lint-imports
 	$(BIN)/mypy
 
+table: $(STAMP)
+	$(BIN)/python -m xnorloom table --jobs $(JOBS) --output docs $(ARGS)
+
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks.simulation_speed
+
+bench-quantizers: $(STAMP)
+	$(BIN)/python -m benchmarks.quantizers
 
 route: $(STAMP)
 	$(BIN)/python -m xnorloom route --machine small

@@ -1,5 +1,6 @@
 """The documentation is current, its examples run, and its formats are enough to write a packer."""
 
+import json
 import os
 import re
 import subprocess
@@ -31,9 +32,21 @@ PAGES = sorted(DOCS.glob("*.md"))
 # What is generated
 
 def test_generated_parts_are_current():
+    pytest.importorskip("torch")
     for path, text in generate.generated().items():
         assert path.read_text(encoding="utf-8") == text, (
             f"{path.name} is out of date; run python -m docs.tools.generate")
+
+
+def test_results_are_those_of_the_report_and_of_every_scheme():
+    pytest.importorskip("torch")
+    from sw.quantizers import SCHEMES
+    from xnorloom.results_page import page
+
+    report = json.loads((DOCS / "results.json").read_text(encoding="utf-8"))
+    assert (DOCS / "results.md").read_text(encoding="utf-8") == page(report), (
+        "results.md is not what its report says; run make table")
+    assert {scheme["name"] for scheme in report["schemes"]} == set(SCHEMES)
 
 
 def test_every_block_is_on_a_page():
@@ -420,7 +433,6 @@ def test_a_packer_written_from_the_page(machine, in_shape, kernel, stride, pad, 
 
 def test_fingerprint_as_the_page_says():
     import hashlib
-    import json
 
     fields = {key: value for key, value in EXAMPLE_CONFIG.as_dict().items() if key != "name"}
     text = json.dumps({"version": 1, **fields}, sort_keys=True)
@@ -445,7 +457,7 @@ images = torch.rand(4, 2, 4, 4)
 model(images)
 model.eval()
 snapped, image = snap(model), xnorloom.compile(model, machine="small", in_shape=(2, 4, 4))
-assert image.layers[0]["groups"] == 9
+assert [layer["groups"] for layer in image.layers] == [1, 9, 1]
 driver = Driver(ReferenceMachine(xnorloom.machine("small")), image)
 driver.load()
 assert np.array_equal(driver.run(images.numpy()).outputs, snapped(images).numpy())
@@ -480,6 +492,8 @@ def test_python_page_runs_with_its_simulations(tmp_path):
     assert "{'torch_vs_reference': 0, 'reference_vs_rtl': 0}" in shown
 
 
-def test_quantizer_of_the_extending_page_works_down_to_the_machine(tmp_path):
+def test_every_paper_of_the_page_runs_and_a_sixth_scheme_works_down_to_the_machine(tmp_path):
     pytest.importorskip("torch")
-    run_blocks("extending.md", tmp_path, more=_CHECK_QUANTIZER)
+    shown = run_blocks("quantizers.md", tmp_path, more=_CHECK_QUANTIZER)
+    assert re.findall(r"^(\w+)-\S+ \d+ words$", shown, re.MULTILINE) == [
+        "lsbq", "pact", "balanced", "gpfq", "syq"]

@@ -3,11 +3,13 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.interrupts import heed_interrupts
@@ -83,7 +85,7 @@ def test_an_output_that_cannot_be_written_is_refused_before_the_work(capsys, tmp
 
 
 @pytest.mark.parametrize("flag, value, expected", [
-    ("--scheme", "lsbq-w1a3", "did you mean 'lsbq-w1a2'?"),
+    ("--scheme", "lsbq-w1a22", "did you mean 'lsbq-w1a2'?"),
     ("--net", "cnm", "did you mean 'cnn'?"),
     ("--data", "digit", "did you mean 'digits'?"),
 ])
@@ -92,6 +94,57 @@ def test_an_unknown_scheme_net_or_data_set_gets_a_suggestion(capsys, tmp_path, f
     text = refusal(capsys, "train", flag, value, "-o", tmp_path / "net.pt")
     assert expected.replace("'", '"') in text.replace("'", '"')
     assert not list(tmp_path.iterdir())
+
+
+def test_train_s_help_lists_what_is_registered(capsys):
+    from sw.nets import NETS
+    from sw.quantizers import SCHEMES
+
+    with pytest.raises(SystemExit):
+        cli.main(["train", "--help"])
+    shown = capsys.readouterr().out.split()
+    assert {f"{name}," for name in list(NETS)[:-1]} <= set(shown)
+    assert {f"{name}," for name in sorted(SCHEMES)[:-1]} <= set(shown)
+
+
+@pytest.mark.parametrize("data, expected", [
+    ("mnist:absent", "Data set 'mnist:absent' must have folder 'absent', which does not exist"),
+    ("cifar10", "Data set 'cifar10' must be given with its folder, as 'cifar10:PATH'")])
+def test_data_that_is_not_there_is_named(capsys, tmp_path, monkeypatch, data, expected):
+    monkeypatch.chdir(tmp_path)
+    assert expected in refusal(capsys, "train", "--data", data, "-o", "net.pt")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_net_trained_on_files_needs_them_no_more(capsys, tmp_path):
+    folder, checkpoint = tmp_path / "mnist", tmp_path / "net.pt"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for part, count in (("train", 40), ("t10k", 8)):
+        for name, shape in (("images-idx3", (count, 6, 5)), ("labels-idx1", (count,))):
+            header = np.array([0x800 + len(shape), *shape], dtype=">u4").tobytes()
+            values = rng.integers(0, 10, shape).astype(np.uint8).tobytes()
+            (folder / f"{part}-{name}-ubyte").write_bytes(header + values)
+    assert cli.main(["train", "--data", f"mnist:{folder}", "--net", "mlp", "--scheme", "lsbq-w1a2",
+                     "--epochs", "1", "-o", str(checkpoint)]) == 0
+    shutil.rmtree(folder)
+    assert cli.main(["compile", str(checkpoint), "-o", str(tmp_path / "net.xlm")]) == 0
+    assert cli.main(["inspect", str(tmp_path / "net.xlm")]) == 0
+    text = refusal(capsys, "simulate", tmp_path / "net.xlm", "--data", f"mnist:{folder}")
+    assert "must have folder" in text
+
+
+def test_activations_that_only_torch_runs_are_refused(capsys, tmp_path):
+    from sw import checkpoint, nets
+    from sw.quantizers.sawb import PactSawbConfig
+
+    scheme = PactSawbConfig(activation_bits=6)
+    checkpoint.save(tmp_path / "net.pt", nets.build("cnn", scheme),
+                    {"net": "cnn", "scheme": scheme, "data": "digits"})
+    text = refusal(capsys, "compile", tmp_path / "net.pt", "-o", tmp_path / "net.xlm")
+    assert text == ("xnorloom compile: Layer 'conv1' activation bits must be at most 4 on this "
+                    "machine (more run in torch and in sw.evaluate only), not 6")
+    assert not (tmp_path / "net.xlm").exists()
 
 
 def test_doctor_lists_the_interpreter_and_says_how_to_get_what_is_missing(capsys, monkeypatch):

@@ -7,34 +7,12 @@ that whatever differs is found, counted and told.
 import dataclasses
 import json
 
-import numpy as np
 import pytest
 
-from hw.spec.link import Opcode
-from sw.reference import ReferenceMachine
+from tests.stand_in import StandIn
 from xnorloom import building, cli, comparison, demo, report, running
 
 torch = pytest.importorskip("torch")
-
-
-class StandIn(ReferenceMachine):
-    """An integer reference with a simulator's counters, and faults on request."""
-
-    cycles, seconds = 1000, 0.5
-
-    def __init__(self, config, *, flip=False, late=0):
-        super().__init__(config)
-        self.flip, self.late = flip, late
-
-    def _send(self, answers, opcode, payload):
-        if self.flip and opcode is Opcode.DATA and len(payload) > 8:
-            payload = np.array(payload)
-            payload[0] ^= 1
-            self.flip = False
-        if self.late and opcode is Opcode.DATA and len(payload) == 8:
-            payload = np.array(payload)
-            payload[0] += self.late
-        super()._send(answers, opcode, payload)
 
 
 @pytest.fixture(scope="module")
@@ -118,6 +96,20 @@ def test_a_model_of_ones_own_needs_its_input_shape():
         building.compile(model)
     with pytest.raises(ValueError, match="^Model must be a checkpoint file or a torch.nn.Module"):
         building.compile(17)
+
+
+def test_a_snapped_model_is_compiled_and_compared_as_it_is(checkpoint, stand_in):
+    import xnorloom
+    from sw import checkpoint as checkpoints
+
+    model, _info = checkpoints.load(checkpoint)
+    snapped = xnorloom.snap(model)
+    image = xnorloom.compile(snapped, in_shape=(1, 8, 8))
+    again = xnorloom.compile(model, in_shape=(1, 8, 8))
+    assert (image.program == again.program).all()
+    (scheme,) = comparison.compare(snapped, count=3)["schemes"]
+    assert not any(scheme["mismatches"].values())
+    assert scheme["accuracy"]["quantized"] is None and scheme["accuracy"]["snapped"] is not None
 
 
 @pytest.fixture(scope="module")

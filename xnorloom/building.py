@@ -6,7 +6,7 @@ from .errors import UserError
 from .output import check_input, check_output, write_text
 from .progress import track
 
-__all__ = ["compile", "estimate", "inspect", "load_image", "load_network", "verilog"]
+__all__ = ["compile", "estimate", "inspect", "load_image", "load_network", "snap", "verilog"]
 
 
 def load_network(model, config, in_shape=None):
@@ -15,7 +15,7 @@ def load_network(model, config, in_shape=None):
     Parameters
     ----------
     model : path or torch.nn.Module
-        A checkpoint, or a quantized model of your own.
+        A checkpoint, or a quantized or snapped model of your own.
     config : MachineConfig
         The machine; its scale and accumulator widths matter.
     in_shape : tuple of int or None
@@ -40,23 +40,50 @@ def load_network(model, config, in_shape=None):
 
     from torch import nn
 
-    from sw import checkpoint, data, frontend, snap
+    from sw import checkpoint, frontend
+    from sw.quantizers import scheme_name
 
     if _is_path(model):
         model, info = checkpoint.load(model)
         if info["scheme"] is None:
             raise UserError("Checkpoint must be of a quantized network, not of a float one")
-        name = f"{info['net']}-{info['scheme']}"
-        in_shape = in_shape or data.info(info["data"]).in_shape
+        name = f"{info['net']}-{scheme_name(info['scheme'])}"
+        in_shape = in_shape or info["input"]["in_shape"]
     if not isinstance(model, nn.Module):
         raise UserError(f"Model must be a checkpoint file or a torch.nn.Module, not {model!r}")
     if in_shape is None:
         raise UserError("Input shape 'in_shape' must be given for a model of your own, as "
                         "(channels, height, width)")
-    snapped = snap.snap(model, config.scale_bits, config.acc_bits)
+    snapped = snap(model, config)
     network = frontend.lower(snapped, in_shape, name=name, info=info,
                              scale_bits=config.scale_bits, acc_bits=config.acc_bits)
     return network, snapped, model
+
+
+def snap(model, machine="default"):
+    """Puts a quantized model on the integer grid of a machine; what the machine computes is then
+    what this model computes, to the last bit.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        A quantized model, which stays as it is.
+    machine : str, path or MachineConfig
+        Its scale and accumulator widths matter; those of all presets are the same.
+
+    Returns
+    -------
+    sw.snap.SnappedModel
+
+    Raises
+    ------
+    ValueError
+        If a layer does not fit these widths, or the model holds what the machine cannot run.
+    """
+    from sw.snap import snap as snap_to_grid
+
+    config = load_machine(machine)
+    return snap_to_grid(model, config.scale_bits, config.acc_bits)
 
 
 def _is_path(model):
@@ -69,7 +96,7 @@ def compile(model, machine="default", *, in_shape=None, batch=None, output=None,
     Parameters
     ----------
     model : path or torch.nn.Module
-        A checkpoint, or a quantized model of your own.
+        A checkpoint, or a quantized or snapped model of your own.
     machine : str, path or MachineConfig
         Preset, TOML file or configuration.
     in_shape : tuple of int or None

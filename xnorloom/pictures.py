@@ -3,22 +3,22 @@
 from pathlib import Path
 from typing import Any
 
-from .output import whole_file
+from .drawing import (
+    BLUE,
+    GREY,
+    INK,
+    MARKERS,
+    ORANGE,
+    SERIES,
+    SKY,
+    VERMILION,
+    new_figure,
+    save,
+)
 
 __all__ = ["draw_all"]
 
-# Okabe and Ito's palette: told apart by colour-blind readers and in grey.
-_BLUE, _SKY, _GREEN, _ORANGE, _VERMILION = "#0072B2", "#56B4E9", "#009E73", "#E69F00", "#D55E00"
-_PURPLE, _GREY, _INK = "#CC79A7", "#BBBBBB", "#333333"
-_SCHEME_COLOURS = (_BLUE, _VERMILION, _GREEN, _PURPLE, _ORANGE, _SKY)
 _STAGES = ("float", "quantized", "snapped", "hardware")
-
-_STYLE: dict[Any, Any] = {
-    "font.family": "DejaVu Sans", "font.size": 10, "axes.titlesize": 11, "axes.titleweight": "bold",
-    "axes.titlelocation": "left", "axes.spines.top": False, "axes.spines.right": False,
-    "axes.edgecolor": _INK, "axes.labelcolor": _INK, "xtick.color": _INK, "ytick.color": _INK,
-    "text.color": _INK, "figure.facecolor": "white", "savefig.dpi": 150, "legend.frameon": False,
-}
 
 
 def draw_all(report, folder):
@@ -36,27 +36,8 @@ def draw_all(report, folder):
     list of Path
         ``cycles.png``, ``accuracy.png`` and ``utilization.png``.
     """
-    import matplotlib
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-    made = []
-    for name, draw in (("cycles", _cycles), ("accuracy", _accuracy),
-                       ("utilization", _utilization)):
-        with matplotlib.rc_context(_STYLE):
-            figure = draw(report)
-            FigureCanvasAgg(figure)
-            path = Path(folder) / f"{name}.png"
-            with whole_file(path) as temporary:
-                figure.savefig(temporary, bbox_inches="tight", metadata={"Software": None})
-        made.append(path)
-    return made
-
-
-def _figure(width, height, columns=1, rows=1, **options):
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), layout="constrained")
-    return figure, figure.subplots(rows, columns, squeeze=False, **options)
+    drawings = {"cycles": _cycles, "accuracy": _accuracy, "utilization": _utilization}
+    return [save(draw, report, Path(folder) / f"{name}.png") for name, draw in drawings.items()]
 
 
 def _parts(layer):
@@ -66,17 +47,17 @@ def _parts(layer):
     busy = layer["busy_cycles"]
     drain, output = layer["stalled_on_drain_cycles"], layer["stalled_on_output_cycles"]
     rest = max(0, cycles - busy - drain - output)
-    return [("useful work", _BLUE, useful),
-            ("lanes, rows or columns left empty", _SKY, max(0.0, busy - useful)),
-            ("waiting for drain", _ORANGE, drain),
-            ("waiting for output", _VERMILION, output),
-            ("start and tail", _GREY, rest)]
+    return [("useful work", BLUE, useful),
+            ("lanes, rows or columns left empty", SKY, max(0.0, busy - useful)),
+            ("waiting for drain", ORANGE, drain),
+            ("waiting for output", VERMILION, output),
+            ("start and tail", GREY, rest)]
 
 
 def _cycles(report):
     schemes = report["schemes"]
     deepest = max(len(scheme["layers"]) for scheme in schemes)
-    figure, axes = _figure(5.2 * len(schemes), 1.6 + 0.5 * deepest, columns=len(schemes),
+    figure, axes = new_figure(5.2 * len(schemes), 1.6 + 0.5 * deepest, columns=len(schemes),
                            sharex=True)
     seen: dict[str, Any] = {}
     for axis, scheme in zip(axes[0], schemes, strict=True):
@@ -110,7 +91,7 @@ def _cycles(report):
 
 
 def _accuracy(report):
-    figure, axes = _figure(6.4, 3.9)
+    figure, axes = new_figure(6.4, 3.9)
     axis = axes[0][0]
     known = [scheme["accuracy"][stage] for scheme in report["schemes"] for stage in _STAGES
              if scheme["accuracy"].get(stage) is not None]
@@ -122,8 +103,8 @@ def _accuracy(report):
         points = [(place + 0.16 * (index - (count - 1) / 2), scheme["accuracy"][stage] * 100)
                   for place, stage in enumerate(_STAGES)
                   if scheme["accuracy"].get(stage) is not None]
-        colour = _SCHEME_COLOURS[index % len(_SCHEME_COLOURS)]
-        axis.plot(*zip(*points, strict=True), color=colour, marker="os^Dv<"[index % 6],
+        colour = SERIES[index % len(SERIES)]
+        axis.plot(*zip(*points, strict=True), color=colour, marker=MARKERS[index % 6],
                   markersize=8, linewidth=1.4, label=scheme["name"], alpha=0.95)
         side = 1 if index % 2 == 0 else -1
         for place, value in points:
@@ -131,7 +112,7 @@ def _accuracy(report):
                           textcoords="offset points", ha="center",
                           va="bottom" if side > 0 else "top", fontsize=9, color=colour,
                           bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.8})
-    axis.axhline(97, color=_INK, linewidth=0.8, linestyle=(0, (4, 4)), zorder=1.5)
+    axis.axhline(97, color=INK, linewidth=0.8, linestyle=(0, (4, 4)), zorder=1.5)
     axis.annotate("97 % asked of the hardware", (len(_STAGES) - 0.55, 97), (0, -4),
                   textcoords="offset points", ha="right", va="top", fontsize=8.5)
     axis.set_xticks(range(len(_STAGES)), _STAGES)
@@ -149,7 +130,7 @@ def _accuracy(report):
 
 def _utilization(report):
     schemes = [scheme for scheme in report["schemes"] if scheme.get("timeline")]
-    figure, axes = _figure(9.5, 0.9 + 2.0 * max(1, len(schemes)), rows=max(1, len(schemes)),
+    figure, axes = new_figure(9.5, 0.9 + 2.0 * max(1, len(schemes)), rows=max(1, len(schemes)),
                            sharex=True)
     longest = max((scheme["timeline"]["cycles"] for scheme in schemes), default=1)
     for row, scheme in enumerate(schemes):
@@ -157,7 +138,7 @@ def _utilization(report):
         for index, interval in enumerate(timeline["intervals"]):
             start, width = interval["start"], interval["end"] - interval["start"]
             height = interval["utilization"] * 100
-            colour = _SCHEME_COLOURS[index % len(_SCHEME_COLOURS)]
+            colour = SERIES[index % len(SERIES)]
             axis.bar(start, 100, width=width, align="edge", color=colour, alpha=0.12, linewidth=0)
             axis.bar(start, height, width=width, align="edge", color=colour, linewidth=0)
             share = width / longest
@@ -166,7 +147,7 @@ def _utilization(report):
                 axis.text(start + width / 2, height / 2 if inside else height + 4,
                           f"{interval['layer']}{chr(10) if flat else ', '}{height:.0f} %",
                           ha="center", va="center" if inside else "bottom", fontsize=9,
-                          rotation=0 if flat else 90, color="white" if inside else _INK)
+                          rotation=0 if flat else 90, color="white" if inside else INK)
         mean = scheme["utilization"] * 100
         axis.set_title(f"{scheme['name']}: one batch of {timeline['images']} images, "
                        f"{timeline['cycles']:,} cycles, {mean:.0f} % over all")

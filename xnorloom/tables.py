@@ -4,7 +4,7 @@ from rich import box
 from rich.table import Table
 
 __all__ = ["accuracy_line", "area_table", "environment_table", "estimate_table", "inspect_tables",
-           "route_lines", "scheme_table"]
+           "results_table", "route_lines", "scheme_table"]
 
 
 def _table(title, *columns):
@@ -85,6 +85,24 @@ def environment_table(parts):
         table.add_row(part.name, part.version or "-",
                       part.state, part.purpose, "" if part.version else part.remedy,
                       style=None if part.version else colours[part.state])
+    return table
+
+
+def results_table(report):
+    """Table of what :func:`xnorloom.table` found: a row per scheme, medians of the seeds."""
+    from .results import STAGES, summary
+
+    table = _table(f"{report['net']} on {report['data']}, medians of {len(report['seeds'])} runs",
+                   "<scheme", "W bits", "A bits",
+                   *STAGES, "image bytes", "cycles", "utilization", "mismatches")
+    for scheme in report["schemes"]:
+        said = summary(scheme)
+        table.add_row(scheme["name"], f"{scheme['weight_bits']:.3g}",
+                      f"{scheme['activation_bits']:.3g}",
+                      *("-" if (accuracy := said["accuracy"][stage]) is None
+                        else f"{accuracy['median']:.2%}" for stage in STAGES),
+                      _number(scheme["image_bytes"]), _number(round(said["cycles"])),
+                      f"{said['utilization']:.1%}", _number(said["mismatches"]))
     return table
 
 

@@ -13,7 +13,7 @@ def train(net="cnn", data="digits", scheme="lsbq-w1a2", *, output=None, epochs=N
     Parameters
     ----------
     net, data, scheme : str
-        Registered names; ``scheme`` may also be a Scheme of your own.
+        Registered names; ``scheme`` may also be a configuration of your own.
     output : path or None
         Checkpoint to write.
     epochs : int or None
@@ -40,18 +40,17 @@ def train(net="cnn", data="digits", scheme="lsbq-w1a2", *, output=None, epochs=N
 
     from sw import checkpoint
     from sw import train as training
+    from sw.quantizers import scheme_name
 
     options = {"seed": seed, "epochs": epochs, "float_epochs": epochs}
     recipe = training.Recipe(**{key: value for key, value in options.items()
                                 if value is not None})
-    total = recipe.epochs + (recipe.float_epochs if teacher is None else 0)
-    done = 0
-    with track(f"train {net} with {getattr(scheme, 'name', scheme)}", total,
-               shown=verbose) as advance:
+    stages = ([] if teacher is not None else ["float"]) + ([] if scheme is None else ["quantized"])
+    with track(f"train {net} with {scheme_name(scheme)}", 100, shown=verbose) as advance:
         def progress(epoch):
-            nonlocal done
-            done += 1
-            advance(done, f"{epoch.stage}: loss {epoch.loss:.3f}")
+            before = 0 if epoch.stage == "float" else len(stages) - 1
+            share = (before + epoch.epoch / epoch.epochs) / len(stages)
+            advance(round(100 * share), f"{epoch.stage}: loss {epoch.loss:.3f}")
 
         result = training.train(net, scheme, data, recipe=recipe, teacher=teacher,
                                 progress=progress)

@@ -48,8 +48,8 @@ class Example:
     bias = np.array([0.25, -0.1])
 
     def __init__(self):
-        from sw.quantizers.base import unsigned_codebook
         from sw.quantizers.pact import PactActivation
+        from sw.quantizers.planes import unsigned_codebook
         from sw.staircase import accumulator_function, search
 
         self.codebook = unsigned_codebook(2, self.step)

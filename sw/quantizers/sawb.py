@@ -1,4 +1,4 @@
-"""SAWB: statistics-aware weight binning (arXiv 1807.06964), and the PACT + SAWB scheme.
+"""PACT + SAWB: statistics-aware weight binning, even or zero-aligned levels (arXiv 1807.06964).
 
 Weights are clipped to ``-alpha .. alpha`` and rounded to evenly spaced levels. alpha comes from two
 statistics of the weights, ``c1 * rms(w) + c2 * mean|w|``, with coefficients fitted so that it is

@@ -1,0 +1,55 @@
+"""Table of the registered schemes: what the inner layers of a network cost on the machine."""
+
+import math
+
+from hw.spec.config import PRESETS
+from sw.compiler import compile_network
+from sw.estimate import estimate
+
+from .tables import markdown_table
+
+__all__ = ["BLOCKS"]
+
+
+def _compiled(scheme):
+    """The digits CNN, untrained: what a layer costs does not depend on its weights."""
+    import torch
+
+    from sw import data, frontend, nets, snap
+
+    shape = data.info("digits").in_shape
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = nets.build("cnn", scheme)
+        model.train()(torch.rand(16, *shape))
+    network = frontend.lower(snap.snap(model.eval()), shape)
+    return model.conv3, compile_network(network, PRESETS["default"])
+
+
+def schemes():
+    """Every registered scheme, on ``conv3`` of the digits CNN and the default machine."""
+    from sw.quantizers import SCHEMES
+
+    rows = []
+    for name in SCHEMES:
+        quantized, image = _compiled(name)
+        place = [layer["name"] for layer in image.layers].index("conv3")
+        layer, cost = image.layers[place], estimate(image)[place]
+        values = [quantized.weight_quantizer.levels,
+                  len(set(quantized.source.codebook().reconstruct().tolist()))]
+        passes = layer["passes"] * layer["groups"]
+        column_tiles = -(-layer["out_shape"][0] // image.config.cols)
+        rows.append([
+            f"`{name}`", *(f"{value} ({math.log2(value):.3g})" for value in values),
+            f"{layer['activation_planes']} x {layer['weight_planes']}",
+            layer["groups"], passes, passes * column_tiles, cost["cycles"]])
+    rows.sort(key=lambda row: (row[-1], row[0]))
+    (unit,) = (row[-1] for row in rows if row[0] == "`lsbq-w1a2`")
+    return markdown_table(
+        ["scheme", "weight values (bits)", "activation values (bits)", "planes", "scale groups",
+         "passes of a tile", "scales in a column", "cycles", "cycles / `lsbq-w1a2`"],
+        [[*row, f"{row[-1] / unit:.2f}"] for row in rows])
+
+
+BLOCKS = {"schemes": schemes}
+"""Name of a block -> function that returns its Markdown."""
