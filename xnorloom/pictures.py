@@ -100,14 +100,15 @@ def _accuracy(report):
     room = max(high - low, 1.0)
     count = len(report["schemes"])
     for index, scheme in enumerate(report["schemes"]):
-        points = [(place + 0.16 * (index - (count - 1) / 2), scheme["accuracy"][stage] * 100)
-                  for place, stage in enumerate(_STAGES)
-                  if scheme["accuracy"].get(stage) is not None]
+        stages = [stage for stage in _STAGES if scheme["accuracy"].get(stage) is not None]
+        points = [(_STAGES.index(stage) + 0.16 * (index - (count - 1) / 2),
+                   scheme["accuracy"][stage] * 100) for stage in stages]
         colour = SERIES[index % len(SERIES)]
         axis.plot(*zip(*points, strict=True), color=colour, marker=MARKERS[index % 6],
                   markersize=8, linewidth=1.4, label=scheme["name"], alpha=0.95)
-        side = 1 if index % 2 == 0 else -1
-        for place, value in points:
+        for stage, (place, value) in zip(stages, points, strict=True):
+            # Above the best of a stage, below the others: no label crosses a line between them.
+            side = 1 if scheme is _leader(report["schemes"], stage) else -1
             axis.annotate(f"{value:.1f}", (place, value), (0, 9 * side),
                           textcoords="offset points", ha="center",
                           va="bottom" if side > 0 else "top", fontsize=9, color=colour,
@@ -126,6 +127,12 @@ def _accuracy(report):
     axis.legend(loc="lower left")
     axis.set_title(f"Accuracy from float to hardware, {report['schemes'][0]['images']} images")
     return figure
+
+
+def _leader(schemes, stage):
+    """The scheme of the highest accuracy at a stage, the last of equals."""
+    return max((scheme for scheme in reversed(schemes) if scheme["accuracy"].get(stage) is not None),
+               key=lambda scheme: scheme["accuracy"][stage])
 
 
 def _utilization(report):
