@@ -10,7 +10,7 @@ from .spec.config import MachineConfig
 __all__ = ["emit"]
 
 _ZERO_CELL = re.compile(r"^ +\S+\[\d+\] = \d+'h0+;\n", re.MULTILINE)
-_EMPTY_INITIAL = re.compile(r"^ +initial begin\n +end\n", re.MULTILINE)
+_INITIAL = re.compile(r"^ +initial begin\n(.*?)^ +end\n", re.MULTILINE | re.DOTALL)
 
 
 def emit(config: MachineConfig, *, popcount: str = "plain", name: str = "top") -> str:
@@ -35,5 +35,11 @@ def emit(config: MachineConfig, *, popcount: str = "plain", name: str = "top") -
     from amaranth.back import verilog
     text = verilog.convert(Loom(config, popcount=popcount), name=name, emit_src=False,
                            strip_internal_attrs=True)
-    text = _EMPTY_INITIAL.sub("", _ZERO_CELL.sub("", text))
+    text = _INITIAL.sub(_without_zeros, text)
     return text + ("\n" + COUNTONES_MODULE if popcount == "countones" else "")
+
+
+def _without_zeros(initial):
+    """An initial block without the cells of memories that are 0; nothing if that leaves none."""
+    kept = _ZERO_CELL.sub("", initial[1])
+    return f"  initial begin\n{kept}  end\n" if kept else ""

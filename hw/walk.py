@@ -222,8 +222,7 @@ class WriteWalker(wiring.Component):
     def _places(self, m, raster, step):
         """The raster's pixel in the reader's layout, kept by a cursor for every loop of it."""
         layer, rows, depth = self.layer, self.config.rows, self.config.activation_depth
-        # Two bits at least for a bank: Yosys drops the assignment of 0 to a single bit at the start.
-        cursor = data.StructLayout({"bank": range(max(rows, 3)), "address": range(4 * depth)})
+        cursor = data.StructLayout({"bank": range(max(rows, 2)), "address": range(4 * depth)})
         line_end, image_end = raster.line_end, raster.image_end
         last_phase_x = last_turn(m, "phase_x", layer.out_stride_x,
                                  begin=raster.start | (step & line_end), end=step)

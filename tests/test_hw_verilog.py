@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from amaranth.back import verilog
 
+from hw.loom import Loom
 from hw.popcount import COUNTONES_MODULE, STRATEGIES, MismatchCount
 from hw.share import share_modules
 from hw.spec.config import PRESETS
@@ -30,6 +31,18 @@ print(hashlib.sha256(emit(PRESETS["tiny"]).encode()).hexdigest())
 @pytest.fixture(scope="module")
 def tiny():
     return emit(PRESETS["tiny"])
+
+
+def test_nothing_but_zeros_of_memories_is_left_out(tiny):
+    whole = verilog.convert(Loom(PRESETS["tiny"]), name="top", emit_src=False,
+                            strip_internal_attrs=True)
+    initial = re.compile(r"^ +initial begin\n.*?^ +end\n", re.MULTILINE | re.DOTALL)
+    assert initial.sub("", tiny) == initial.sub("", whole)
+    # A process may assign 0 to a single bit just as a memory's cell starts with it.
+    assert re.search(r"^ +\w+\[\d+\] = 1'h0;$", tiny, re.MULTILINE)
+    kept = "".join(initial.findall(tiny)).splitlines()
+    zeros = [line for line in "".join(initial.findall(whole)).splitlines() if line not in kept]
+    assert zeros and all(re.fullmatch(r" +\S+\[\d+\] = \d+'h0+;", line) for line in zeros)
 
 
 def test_same_bytes_under_any_hash_seed(tiny):
