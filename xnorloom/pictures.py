@@ -131,8 +131,8 @@ def _accuracy(report):
 
 def _leader(schemes, stage):
     """The scheme of the highest accuracy at a stage, the last of equals."""
-    return max((scheme for scheme in reversed(schemes) if scheme["accuracy"].get(stage) is not None),
-               key=lambda scheme: scheme["accuracy"][stage])
+    known = [scheme for scheme in schemes if scheme["accuracy"].get(stage) is not None]
+    return max(reversed(known), key=lambda scheme: scheme["accuracy"][stage])
 
 
 def _utilization(report):
