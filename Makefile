@@ -60,7 +60,7 @@ route: $(STAMP)
 	$(BIN)/python -m xnorloom route --machine small
 
 bitstreams: $(STAMP)
-	$(BIN)/python -m hw.bitstreams
+	$(BIN)/python -m xnorloom.hw.flow.bitstreams
 
 verilog: $(STAMP)
 	$(BIN)/python -m xnorloom verilog --machine default -o build/top.v

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import numpy as np
 
-from hw.spec.config import load_machine
-from sim.transport import RtlTransport
-from sw.compiler import compile_network
-from sw.driver import Driver
-from sw.estimate import estimate
-from sw.ir import CodeFormat, MatrixLayer, Network, Requantize
+from xnorloom.hw.spec.config import load_machine
+from xnorloom.sim.transport import RtlTransport
+from xnorloom.sw.graph.network import CodeFormat, MatrixLayer, Network, Requantize
+from xnorloom.sw.machine.driver import Driver
+from xnorloom.sw.machine.estimate import estimate
+from xnorloom.sw.passes.compiler import compile_network
 
 
 def body(channels=64, size=16, seed=0):

@@ -18,10 +18,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from sw.quantizers.balanced import equalize
-from sw.quantizers.gpfq import Alphabet, gpfq
-from sw.quantizers.gram import GramSums
-from sw.quantizers.least_squares import least_squares_scales
+from xnorloom.sw.quantizers.balanced import equalize
+from xnorloom.sw.quantizers.gpfq import Alphabet, gpfq
+from xnorloom.sw.quantizers.gram import GramSums
+from xnorloom.sw.quantizers.least_squares import least_squares_scales
 
 SIZES = (10 ** 5, 10 ** 6, 10 ** 7)
 ROWS = (512, 4608)

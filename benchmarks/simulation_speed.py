@@ -15,18 +15,18 @@ from pathlib import Path
 
 import numpy as np
 
-from hw.spec.config import load_machine
-from hw.spec.link import Opcode
-from sim import toolchain
-from sim.emitted import emitted
-from sim.errors import SimulationError
-from sim.simulator import run_stock
-from sim.transport import RtlTransport
-from sim.verilate import build_bare
-from sw.compiler import compile_network
-from sw.driver import Driver
-from sw.frames import build_frame
-from sw.reference import ReferenceMachine
+from xnorloom.hw.spec.config import load_machine
+from xnorloom.hw.spec.link import Opcode
+from xnorloom.sim import toolchain
+from xnorloom.sim.emitted import emitted
+from xnorloom.sim.errors import SimulationError
+from xnorloom.sim.simulator import run_stock
+from xnorloom.sim.transport import RtlTransport
+from xnorloom.sim.verilate import build_bare
+from xnorloom.sw.machine.driver import Driver
+from xnorloom.sw.machine.frames import build_frame
+from xnorloom.sw.machine.reference import ReferenceMachine
+from xnorloom.sw.passes.compiler import compile_network
 
 from .convolution import body
 
@@ -67,7 +67,7 @@ def workload(config):
 def measure_pysim(config, load, run):
     from amaranth.sim import Simulator
 
-    from hw.loom import Loom
+    from xnorloom.hw.machine import Loom
 
     start = time.perf_counter()
     dut = Loom(config)

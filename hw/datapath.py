@@ -4,21 +4,22 @@ from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from .array import SystolicArray
-from .bank import Bank
-from .collect import TileCollector
-from .column import PassEnd, PassSequencer, PassToken
-from .element import Flags, element_latency
-from .feed import Feed, ProbeSignature
-from .layout import assign_word, layer_layout
-from .raw import RawEmitter
-from .receive import StoreSignature
-from .rotator import Rotator
+from .array.element import Flags, element_latency
+from .array.systolic import SystolicArray
+from .column.passes import PassEnd, PassSequencer, PassToken
+from .column.unit import ColumnUnit
+from .common.layout import assign_word, layer_layout
+from .feed.feed import Feed
+from .feed.rotator import Rotator
+from .link.receive import StoreSignature
+from .memory.bank import Bank
+from .memory.probe import ProbeSignature
+from .output.collect import TileCollector
+from .output.raw import RawEmitter
+from .output.tiles import TileCounter
+from .output.writer import Writer
 from .spec.descriptor import PAIR, TAP
 from .spec.memory import Memory
-from .tiles import TileCounter
-from .unit import ColumnUnit
-from .writer import Writer
 
 __all__ = ["FAULT_MEMORIES", "Datapath"]
 
@@ -38,7 +39,7 @@ class Datapath(wiring.Component):
     config : MachineConfig
         Machine.
     popcount : str
-        Strategy of :class:`hw.popcount.MismatchCount`.
+        Strategy of :class:`hw.array.popcount.MismatchCount`.
     width : int
         Bits of a stored entry.
 

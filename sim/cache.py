@@ -10,6 +10,8 @@ import tempfile
 import time
 from pathlib import Path
 
+import xnorloom
+
 from .errors import SimulationError
 
 __all__ = ["BuildCache", "cache_folder"]
@@ -25,7 +27,7 @@ def cache_folder():
     """
     if folder := os.environ.get("XNORLOOM_CACHE"):
         return Path(folder).absolute()
-    checkout = Path(__file__).resolve().parents[1]
+    checkout = Path(xnorloom.__file__).parents[1]
     if (checkout / ".git").exists() or (checkout / "pyproject.toml").is_file():
         return checkout / "build" / "sim"
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "xnorloom" / "sim"

@@ -16,7 +16,7 @@ def emitted(config, popcount, cache=None):
     config : hw.spec.config.MachineConfig
         The machine.
     popcount : str
-        See :func:`hw.verilog.emit`.
+        See :func:`hw.flow.verilog.emit`.
     cache : BuildCache or None
         Where emitted text is kept.
 
@@ -25,10 +25,12 @@ def emitted(config, popcount, cache=None):
     str
     """
     # Amaranth is needed by those alone who let a machine be emitted.
-    from hw import verilog
+    from xnorloom import hw
+    from xnorloom.hw.flow import verilog
 
-    sources = {path.name: path.read_text() for path in
-               sorted(Path(verilog.__file__).parent.rglob("*.py"))}
+    gateware = Path(hw.__file__).parent
+    sources = {str(path.relative_to(gateware)): path.read_text()
+               for path in sorted(gateware.rglob("*.py"))}
     cache = cache or BuildCache()
     tools = sorted((package.name, package.version) for package in metadata.distributions()
                    if package.name.startswith("amaranth"))

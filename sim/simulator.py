@@ -11,6 +11,8 @@ from pathlib import Path
 import cocotb_tools.config
 from cocotb_tools import runner
 
+import xnorloom
+
 from . import toolchain, verilate
 from .cache import BuildCache
 from .errors import SimulationError
@@ -27,7 +29,8 @@ from .verilate import (
 
 __all__ = ["Simulation", "build", "run_stock"]
 
-_CHECKOUT = Path(__file__).resolve().parents[1]
+_HOME = Path(xnorloom.__file__).parents[1]
+"""Where the package lies: the checkout, or site-packages."""
 
 _WAVES = ("fst", "vcd")
 
@@ -118,7 +121,7 @@ class Simulation:
         tool.build_dir = self.folder
         tool.sim_hdl_toplevel = BENCH_MODULE
         tool.hdl_toplevel_lang = "verilog"
-        tool.test_module = "sim.cocotb_server"
+        tool.test_module = "xnorloom.sim.cocotb_server"
         tool.waves = self.waves is not None
         tool.gui, tool.pre_cmd, tool.test_args, tool.plusargs = False, None, [], []
         try:
@@ -138,7 +141,7 @@ class Simulation:
             "COCOTB_TOPLEVEL": BENCH_MODULE, "COCOTB_TEST_MODULES": tool.test_module,
             "COCOTB_TRUST_INERTIAL_WRITES": "1",
             "COCOTB_RESULTS_FILE": os.devnull, "COCOTB_LOG_LEVEL": "WARNING",
-            "PYTHONPATH": os.pathsep.join([str(_CHECKOUT), *sys.path]), **environment}
+            "PYTHONPATH": os.pathsep.join([str(_HOME), *sys.path]), **environment}
         return subprocess.Popen(command, cwd=cwd, env=env, stdin=subprocess.DEVNULL, stdout=log,
                                 stderr=subprocess.STDOUT, pass_fds=pass_fds,
                                 start_new_session=True)
@@ -239,13 +242,13 @@ def run_stock(verilog, folder, runs, cycles):
     os.environ |= {**variables, "PATH": f"{Path(command).parent}{os.pathsep}{os.environ['PATH']}",
                    "MAKEFLAGS": " ".join(make_variables(optimize=2, runtime="-O2")),
                    "COCOTB_LOG_LEVEL": "WARNING", "XNORLOOM_STOCK": f"{runs} {cycles}",
-                   "PYTHONPATH": str(_CHECKOUT)}
+                   "PYTHONPATH": str(_HOME)}
     try:
         tool = runner.get_runner("verilator")
         tool.build(sources=[folder / "top.v"], hdl_toplevel="top", build_dir=folder / "stock",
                    build_args=["-Wno-fatal", "-Wno-lint"], timescale=("1ns", "1ps"),
                    log_file=folder / "build.log")
-        tool.test(test_module="sim.cocotb_stock", hdl_toplevel="top", test_dir=folder,
+        tool.test(test_module="xnorloom.sim.cocotb_stock", hdl_toplevel="top", test_dir=folder,
                   hdl_toplevel_lang="verilog", log_file=folder / "test.log",
                   results_xml=folder / "results.xml")
     finally:

@@ -6,7 +6,7 @@ __all__ = ["STEP_FIELDS", "OutputMap", "loop_steps", "random_map"]
 
 STEP_FIELDS = ("tap_index", "pair_index", "word", "tile_address", "weight", "pair_first",
                 "pair_last", "tile_last", "sweep_last", "new_tile")
-"""Fields of :class:`hw.nest.Step`, in the order of what :func:`loop_steps` yields."""
+"""Fields of :class:`hw.feed.nest.Step`, in the order of what :func:`loop_steps` yields."""
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
-"""The formula of :mod:`sw.ir`, evaluated naively: what the reference is held against."""
+"""The formula of :mod:`sw.graph.network`, evaluated naively: what the reference is held against."""
 
 import numpy as np
 
-from sw.bitplanes import group_index
+from xnorloom.sw.bitplanes import group_index
 
 __all__ = ["evaluate"]
 

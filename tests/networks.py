@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from sw.ir import CodeFormat, MatrixLayer, Network, Requantize
+from xnorloom.sw.graph.network import CodeFormat, MatrixLayer, Network, Requantize
 
 __all__ = ["binary_format", "layer", "small_network"]
 

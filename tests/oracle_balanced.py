@@ -3,10 +3,10 @@
 import numpy as np
 import torch
 
-from sw.bitplanes import BitPlanes
-from sw.quantizers.balanced import BalancedWeight, equalize
-from sw.quantizers.planes import even_planes, unsigned_codebook
-from sw.snap import SnappedLayer
+from xnorloom.sw.bitplanes import BitPlanes
+from xnorloom.sw.passes.snap import SnappedLayer
+from xnorloom.sw.quantizers.balanced import BalancedWeight, equalize
+from xnorloom.sw.quantizers.planes import even_planes, unsigned_codebook
 
 # The peer does not let a scale fall below this one.
 PEER_FLOOR = 1e-8

@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch import nn
 
-from sw.calibrate import _patches
-from sw.decay import decay_slope, error_decay
-from sw.quantizers.alphabet import Alphabet
-from sw.quantizers.gpfq import gpfq, radius
-from sw.quantizers.gram import GramSums
+from xnorloom.study.decay import decay_slope, error_decay
+from xnorloom.sw.quantizers.alphabet import Alphabet
+from xnorloom.sw.quantizers.gpfq import gpfq, radius
+from xnorloom.sw.quantizers.gram import GramSums
+from xnorloom.sw.training.calibrate import _patches
 
 MARGIN = 1e-3
 SPARSITY = {"None": None, "L1": "soft", "L0": "hard"}

@@ -5,10 +5,10 @@ import re
 import numpy as np
 import torch
 
-from sw.bitplanes import BitPlanes
-from sw.quantizers.least_squares import least_squares_scales, residual_signs
-from sw.quantizers.lsbq import LsbqActivation, LsbqWeight
-from sw.quantizers.planes import even_planes, unsigned_codebook
+from xnorloom.sw.bitplanes import BitPlanes
+from xnorloom.sw.quantizers.least_squares import least_squares_scales, residual_signs
+from xnorloom.sw.quantizers.lsbq import LsbqActivation, LsbqWeight
+from xnorloom.sw.quantizers.planes import even_planes, unsigned_codebook
 
 PEERS = {"ls2": "ls2", "ls2_skip3": "ls2", "lsT": "ternary", "lsT_skip3": "ternary"}
 BRUTE = {"1bit": "ls1", "2bit": "ls2", "ternary": "ternary"}

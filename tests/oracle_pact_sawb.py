@@ -3,8 +3,8 @@
 import numpy as np
 import torch
 
-from sw.quantizers.pact import PactActivation
-from sw.quantizers.sawb import IBM_COEFFICIENTS, SawbWeight, sawb_clip
+from xnorloom.sw.quantizers.pact import PactActivation
+from xnorloom.sw.quantizers.sawb import IBM_COEFFICIENTS, SawbWeight, sawb_clip
 
 # Levels that IBM's codes of a coefficient pair stand for.
 CODED_LEVELS = {"102": 4, "103": 3, "403": 15, "703": 127, "803": 255}

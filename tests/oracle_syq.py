@@ -4,10 +4,10 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from sw.quantizers.planes import unsigned_codebook
-from sw.quantizers.syq import SyqWeight, syq_codes
-from sw.quantizers.uniform import fixed_point, unit_interval
-from sw.snap import SnappedLayer
+from xnorloom.sw.passes.snap import SnappedLayer
+from xnorloom.sw.quantizers.planes import unsigned_codebook
+from xnorloom.sw.quantizers.syq import SyqWeight, syq_codes
+from xnorloom.sw.quantizers.uniform import fixed_point, unit_interval
 
 MODES = {"bin": "binary", "tern": "ternary"}
 

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from hw.spec.link import Opcode
-from sw.reference import ReferenceMachine
+from xnorloom.hw.spec.link import Opcode
+from xnorloom.sw.machine.reference import ReferenceMachine
 
 __all__ = ["StandIn"]
 

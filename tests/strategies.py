@@ -5,10 +5,10 @@ import dataclasses
 import numpy as np
 from hypothesis import strategies as st
 
-from hw.spec.config import MachineConfig
-from sw.bitplanes import group_count
-from sw.compiler import compile_network
-from sw.ir import CodeFormat, MatrixLayer, Network, Requantize
+from xnorloom.hw.spec.config import MachineConfig
+from xnorloom.sw.bitplanes import group_count
+from xnorloom.sw.graph.network import CodeFormat, MatrixLayer, Network, Requantize
+from xnorloom.sw.passes.compiler import compile_network
 
 __all__ = ["SCALE_KINDS", "cases", "code_formats", "layers", "machines", "networks", "random_codes"]
 

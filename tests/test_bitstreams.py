@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from hw.bitstreams import FOLDER, ROUTED, _markdown, manifest
-from hw.spec.config import PRESETS
-from hw.verilog import emit
+from xnorloom.hw.flow.bitstreams import FOLDER, ROUTED, _markdown, manifest
+from xnorloom.hw.flow.verilog import emit
+from xnorloom.hw.spec.config import PRESETS
 
 # Larger presets take longer to emit.
 LONG = {"wide"}

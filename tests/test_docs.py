@@ -18,11 +18,11 @@ from docs.tools.bank_map import TapExample
 from docs.tools.example import CONFIG as EXAMPLE_CONFIG
 from docs.tools.example import Example
 from docs.tools.wavefront import PASSES, simulate_passes
-from hw.spec.config import MachineConfig
-from hw.spec.cycles import FETCH_CYCLES, predict_layer
-from hw.spec.descriptor import DESCRIPTOR
-from hw.spec.registers import RegisterAddress
-from sw.reference import ReferenceMachine
+from xnorloom.hw.spec.config import MachineConfig
+from xnorloom.hw.spec.cycles import FETCH_CYCLES, predict_layer
+from xnorloom.hw.spec.descriptor import DESCRIPTOR
+from xnorloom.hw.spec.registers import RegisterAddress
+from xnorloom.sw.machine.reference import ReferenceMachine
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -40,8 +40,8 @@ def test_generated_parts_are_current():
 
 def test_results_are_those_of_the_report_and_of_every_scheme():
     pytest.importorskip("torch")
-    from sw.quantizers import SCHEMES
-    from xnorloom.results_page import page
+    from xnorloom.study.page import page
+    from xnorloom.sw.quantizers import SCHEMES
 
     report = json.loads((DOCS / "results.json").read_text(encoding="utf-8"))
     assert (DOCS / "results.md").read_text(encoding="utf-8") == page(report), (
@@ -130,8 +130,8 @@ def test_worked_example_by_fractions():
 
 def test_worked_example_in_torch_and_on_the_reference():
     torch = pytest.importorskip("torch")
-    from sw.driver import Driver
-    from sw.snap import SnappedLayer
+    from xnorloom.sw.machine.driver import Driver
+    from xnorloom.sw.passes.snap import SnappedLayer
 
     example = Example()
     layer = SnappedLayer("example", example.weights, example.codebook, bias=example.bias,

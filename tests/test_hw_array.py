@@ -4,9 +4,9 @@
 import numpy as np
 import pytest
 
-from hw.array import SystolicArray
-from hw.spec.config import MachineConfig
 from tests.bench import simulate
+from xnorloom.hw.array.systolic import SystolicArray
+from xnorloom.hw.spec.config import MachineConfig
 
 
 @pytest.mark.parametrize("rows, cols, lanes, units, stages, doubling", [

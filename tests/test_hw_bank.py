@@ -5,8 +5,8 @@ import random
 
 import pytest
 
-from hw.bank import Bank
 from tests.bench import play
+from xnorloom.hw.memory.bank import Bank
 
 
 @pytest.mark.parametrize("width, depth, granules", [

@@ -4,8 +4,8 @@
 import random
 import zlib
 
-from hw.checksum import Checksum
 from tests.bench import play
+from xnorloom.hw.link.checksum import Checksum
 
 
 def test_frames():

@@ -5,9 +5,9 @@ import random
 
 import pytest
 
-from hw.collect import TileCollector
-from hw.spec.config import MachineConfig
 from tests.bench import play
+from xnorloom.hw.output.collect import TileCollector
+from xnorloom.hw.spec.config import MachineConfig
 
 
 @pytest.mark.parametrize("rows, cols, units, code_bits", [

@@ -5,9 +5,9 @@ import random
 
 import pytest
 
-from hw.column import PassSequencer
-from hw.spec.config import MachineConfig
 from tests.bench import play
+from xnorloom.hw.column.passes import PassSequencer
+from xnorloom.hw.spec.config import MachineConfig
 
 CONFIG = MachineConfig(rows=2, cols=2, lanes=4, code_bits=3, scale_depth=40, bias_depth=10,
                        threshold_depth=64)

@@ -5,8 +5,8 @@ import random
 
 import pytest
 
-from hw.array import DrainControl
 from tests.bench import simulate
+from xnorloom.hw.array.systolic import DrainControl
 
 
 @pytest.mark.parametrize("rows", [1, 2, 3, 4, 7, 8, 32])

@@ -5,9 +5,9 @@ import random
 
 import pytest
 
-from hw.element import ProcessingElement, element_latency
-from hw.spec.config import MachineConfig
 from tests.bench import play
+from xnorloom.hw.array.element import ProcessingElement, element_latency
+from xnorloom.hw.spec.config import MachineConfig
 
 
 @pytest.mark.parametrize("lanes, stages, doubling, count_bits", [

@@ -5,8 +5,8 @@ import random
 
 import pytest
 
-from hw.fault import FirstFault, Watchdog
 from tests.bench import play
+from xnorloom.hw.control.fault import FirstFault, Watchdog
 
 CODES = (7, 3, 12, 3)
 

@@ -5,12 +5,12 @@ import random
 
 import pytest
 
-from hw.feed import Feed
-from hw.spec.config import MachineConfig
-from hw.spec.cycles import predict_layer
-from hw.spec.descriptor import PAIR, TAP
 from tests.bench import simulate
 from tests.maps import OutputMap, loop_steps
+from xnorloom.hw.feed.feed import Feed
+from xnorloom.hw.spec.config import MachineConfig
+from xnorloom.hw.spec.cycles import predict_layer
+from xnorloom.hw.spec.descriptor import PAIR, TAP
 
 TAP_FIELDS = tuple(TAP.fields)
 PAIR_FIELDS = tuple(PAIR.fields)

@@ -5,11 +5,11 @@ import random
 
 import pytest
 
-from hw.fetch import DescriptorFetch
-from hw.spec.config import PRESETS, MachineConfig
-from hw.spec.cycles import FETCH_CYCLES
-from hw.spec.descriptor import DESCRIPTOR, descriptor_limits
 from tests.bench import play, recorder, simulate, stream_get
+from xnorloom.hw.control.fetch import DescriptorFetch
+from xnorloom.hw.spec.config import PRESETS, MachineConfig
+from xnorloom.hw.spec.cycles import FETCH_CYCLES
+from xnorloom.hw.spec.descriptor import DESCRIPTOR, descriptor_limits
 
 WORDS = len(DESCRIPTOR)
 CONFIG = MachineConfig(rows=3, cols=2, lanes=10, units=3, activation_depth=100, weight_depth=90,

@@ -5,10 +5,10 @@ import random
 
 import pytest
 
-from hw.feed import StepGate
-from hw.spec.config import MachineConfig
-from hw.spec.cycles import first_issue_cycles, requantize_cycles
 from tests.bench import simulate
+from xnorloom.hw.feed.gate import StepGate
+from xnorloom.hw.spec.config import MachineConfig
+from xnorloom.hw.spec.cycles import first_issue_cycles, requantize_cycles
 
 
 @pytest.mark.parametrize("raw", [False, True])

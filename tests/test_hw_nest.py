@@ -5,11 +5,11 @@ import random
 
 import pytest
 
-from hw.nest import LoopNest
-from hw.spec.config import MachineConfig
-from hw.spec.descriptor import descriptor_limits
 from tests.bench import simulate, stream_get
 from tests.maps import STEP_FIELDS, loop_steps
+from xnorloom.hw.feed.nest import LoopNest
+from xnorloom.hw.spec.config import MachineConfig
+from xnorloom.hw.spec.descriptor import descriptor_limits
 
 CONFIG = MachineConfig(rows=2, cols=2, lanes=4, activation_depth=300, weight_depth=500,
                        tap_depth=60, pair_depth=70, bias_depth=20)

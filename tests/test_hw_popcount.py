@@ -6,8 +6,8 @@ import random
 import pytest
 from amaranth.back import rtlil
 
-from hw.popcount import MismatchCount
 from tests.bench import play
+from xnorloom.hw.array.popcount import MismatchCount
 
 
 @pytest.mark.parametrize("stages", [1, 2])

@@ -5,9 +5,9 @@ import random
 
 import pytest
 
-from hw.raw import RawEmitter
-from hw.spec.config import MachineConfig
 from tests.bench import recorder, simulate, stream_get
+from xnorloom.hw.output.raw import RawEmitter
+from xnorloom.hw.spec.config import MachineConfig
 
 
 def _bench(rows, cols, units, acc_bits, gap, raw=True):

@@ -5,10 +5,10 @@ import random
 
 import pytest
 
-from hw.readback import PROBE_LATENCY, Readback
-from hw.spec.config import MachineConfig
-from hw.spec.memory import Memory
 from tests.bench import simulate, stream_get
+from xnorloom.hw.link.readback import PROBE_LATENCY, Readback
+from xnorloom.hw.spec.config import MachineConfig
+from xnorloom.hw.spec.memory import Memory
 
 
 def _read(lanes, sections, gap=lambda: 0):

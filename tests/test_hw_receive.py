@@ -7,9 +7,10 @@ import random
 import pytest
 from amaranth.hdl import ResetInserter, Signal
 
-from hw.receive import RECEIVER_ERRORS, FrameReceiver
-from hw.spec.config import FORMAT_VERSION, MachineConfig
-from hw.spec.link import (
+from tests.bench import checksum, recorder, simulate, stream_put
+from xnorloom.hw.link.receive import RECEIVER_ERRORS, FrameReceiver
+from xnorloom.hw.spec.config import FORMAT_VERSION, MachineConfig
+from xnorloom.hw.spec.link import (
     HEADER_WORDS,
     LENGTH_BITS,
     MAGIC,
@@ -19,8 +20,7 @@ from hw.spec.link import (
     frame,
     section_header,
 )
-from hw.spec.memory import Memory, banks
-from tests.bench import checksum, recorder, simulate, stream_put
+from xnorloom.hw.spec.memory import Memory, banks
 
 CONFIG = MachineConfig(rows=3, cols=2, lanes=70, units=1, activation_depth=30, weight_depth=40,
                        scale_depth=50, bias_depth=60, threshold_depth=70, tap_depth=80,

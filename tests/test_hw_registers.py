@@ -5,10 +5,10 @@ import random
 
 import pytest
 
-from hw.registers import RegisterFile
-from hw.spec.config import FORMAT_VERSION, PRESETS
-from hw.spec.registers import DEFAULT_WATCHDOG_CYCLES, REGISTERS, RegisterAddress
 from tests.bench import play
+from xnorloom.hw.control.registers import RegisterFile
+from xnorloom.hw.spec.config import FORMAT_VERSION, PRESETS
+from xnorloom.hw.spec.registers import DEFAULT_WATCHDOG_CYCLES, REGISTERS, RegisterAddress
 
 CONFIG = PRESETS["tiny"]
 

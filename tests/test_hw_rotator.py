@@ -8,8 +8,8 @@ from amaranth.hdl import Module
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from hw.rotator import Rotator, rotated
 from tests.bench import play
+from xnorloom.hw.feed.rotator import Rotator, rotated
 
 
 class Upward(wiring.Component):

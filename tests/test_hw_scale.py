@@ -5,10 +5,10 @@ import random
 
 import pytest
 
-from hw.scale import ScaleUnit
-from hw.spec.config import MachineConfig
-from hw.spec.cycles import SCALE_LATENCY
 from tests.bench import recorder, simulate
+from xnorloom.hw.column.scale import ScaleUnit
+from xnorloom.hw.spec.config import MachineConfig
+from xnorloom.hw.spec.cycles import SCALE_LATENCY
 
 
 def _wrapped(value, bits):

@@ -5,10 +5,10 @@ import random
 
 import pytest
 
-from hw.send import FrameSender
-from hw.spec.config import PRESETS
-from hw.spec.link import Opcode, frame
 from tests.bench import checksum, recorder, simulate, stream_get, stream_put
+from xnorloom.hw.link.send import FrameSender
+from xnorloom.hw.spec.config import PRESETS
+from xnorloom.hw.spec.link import Opcode, frame
 
 CONFIG = PRESETS["tiny"]
 

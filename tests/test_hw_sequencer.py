@@ -5,11 +5,11 @@ import random
 
 import pytest
 
-from hw.sequencer import Profiler, Sequencer
-from hw.spec.config import PRESETS
-from hw.spec.cycles import FETCH_CYCLES
-from hw.spec.memory import PROFILE_COUNTERS, PROFILE_LAYERS
 from tests.bench import recorder, simulate
+from xnorloom.hw.control.sequencer import Profiler, Sequencer
+from xnorloom.hw.spec.config import PRESETS
+from xnorloom.hw.spec.cycles import FETCH_CYCLES
+from xnorloom.hw.spec.memory import PROFILE_COUNTERS, PROFILE_LAYERS
 
 CONFIG = PRESETS["tiny"]
 

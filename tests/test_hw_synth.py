@@ -8,10 +8,10 @@ from importlib import metadata
 
 import pytest
 
-from hw.area import RESOURCES, area_tree
-from hw.spec.config import PRESETS
-from hw.synth import synthesize
-from hw.yowasp import ToolError, run_tool
+from xnorloom.hw.flow.area import RESOURCES, area_tree
+from xnorloom.hw.flow.synth import synthesize
+from xnorloom.hw.flow.yowasp import ToolError, run_tool
+from xnorloom.hw.spec.config import PRESETS
 
 SMALL = PRESETS["small"]
 MEMORIES = {

@@ -4,10 +4,10 @@
 import numpy as np
 import pytest
 
-from hw.spec.config import MachineConfig
-from hw.spec.cycles import SEARCH_CYCLES
-from hw.threshold import ThresholdUnit
 from tests.bench import simulate
+from xnorloom.hw.column.threshold import ThresholdUnit
+from xnorloom.hw.spec.config import MachineConfig
+from xnorloom.hw.spec.cycles import SEARCH_CYCLES
 
 
 def heap(thresholds):

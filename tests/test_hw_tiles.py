@@ -5,9 +5,9 @@ import random
 
 import pytest
 
-from hw.spec.config import MachineConfig
-from hw.tiles import TileCounter
 from tests.bench import play
+from xnorloom.hw.output.tiles import TileCounter
+from xnorloom.hw.spec.config import MachineConfig
 
 
 @pytest.mark.parametrize("pause", [0, 2])

@@ -8,8 +8,8 @@ from amaranth.hdl import Module
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from hw.turns import last_turn
 from tests.bench import play
+from xnorloom.hw.common.turns import last_turn
 
 
 class Loop(wiring.Component):

@@ -5,10 +5,10 @@ import random
 
 import pytest
 
-from hw.spec.config import MachineConfig
-from hw.spec.cycles import requantize_cycles
-from hw.unit import ColumnUnit
 from tests.bench import recorder, simulate
+from xnorloom.hw.column.unit import ColumnUnit
+from xnorloom.hw.spec.config import MachineConfig
+from xnorloom.hw.spec.cycles import requantize_cycles
 
 BITS = 2
 

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 from amaranth.back import verilog
 
-from hw.loom import Loom
-from hw.popcount import COUNTONES_MODULE, STRATEGIES, MismatchCount
-from hw.share import share_modules
-from hw.spec.config import PRESETS
-from hw.verilog import emit
-from hw.yowasp import run_tool
+from xnorloom.hw.array.popcount import COUNTONES_MODULE, STRATEGIES, MismatchCount
+from xnorloom.hw.flow.share import share_modules
+from xnorloom.hw.flow.verilog import emit
+from xnorloom.hw.flow.yowasp import run_tool
+from xnorloom.hw.machine import Loom
+from xnorloom.hw.spec.config import PRESETS
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -5,11 +5,13 @@ import random
 
 import pytest
 
-from hw.spec.config import MachineConfig
-from hw.spec.cycles import first_issue_cycles
-from hw.walk import FeedWalker, Raster, WriteWalker
 from tests.bench import play
 from tests.maps import OutputMap, random_map
+from xnorloom.hw.common.raster import Raster
+from xnorloom.hw.feed.walker import FeedWalker
+from xnorloom.hw.output.walker import WriteWalker
+from xnorloom.hw.spec.config import MachineConfig
+from xnorloom.hw.spec.cycles import first_issue_cycles
 
 SHAPES = [(1, 1, 1), (2, 2, 4), (3, 1, 5), (5, 3, 9), (8, 2, 16)]
 

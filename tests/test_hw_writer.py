@@ -5,12 +5,12 @@ import random
 
 import pytest
 
-from hw.spec.config import MachineConfig
-from hw.spec.cycles import requantize_cycles
-from hw.spec.descriptor import descriptor_limits
-from hw.writer import Writer
 from tests.bench import recorder, simulate
 from tests.maps import OutputMap, random_map
+from xnorloom.hw.output.writer import Writer
+from xnorloom.hw.spec.config import MachineConfig
+from xnorloom.hw.spec.cycles import requantize_cycles
+from xnorloom.hw.spec.descriptor import descriptor_limits
 
 SHAPES = [(1, 1, 1, 1, 1), (2, 2, 4, 1, 2), (3, 1, 5, 3, 3), (4, 3, 9, 2, 4), (6, 2, 8, 2, 4),
           (5, 4, 4, 1, 3), (8, 2, 16, 1, 1)]

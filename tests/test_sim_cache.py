@@ -8,8 +8,8 @@ import time
 
 import pytest
 
-from sim.cache import BuildCache, cache_folder
-from sim.errors import SimulationError
+from xnorloom.sim.cache import BuildCache, cache_folder
+from xnorloom.sim.errors import SimulationError
 
 
 def make_file(text):
@@ -84,7 +84,7 @@ def test_two_processes_make_it_once(tmp_path):
 
 
 def test_old_entries_are_dropped(tmp_path, monkeypatch):
-    monkeypatch.setattr("sim.cache._KEPT_ENTRIES", 2)
+    monkeypatch.setattr("xnorloom.sim.cache._KEPT_ENTRIES", 2)
     cache = BuildCache(tmp_path)
     for age, key in ((300, "oldest"), (200, "used"), (100, "newer")):
         entry = cache.get(key, make_file(key))

@@ -8,20 +8,20 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, note, settings
 from hypothesis import strategies as st
 
-from hw.spec.config import PRESETS, MachineConfig
-from hw.spec.descriptor import DESCRIPTOR, descriptor_limits
-from hw.spec.link import ErrorCode, Opcode, frame
-from hw.spec.registers import REGISTERS, RegisterAddress
-from sim.emitted import emitted
-from sim.transport import RtlTransport, Stalls
-from sim.verilate import lint
-from sw.compiler import compile_network
-from sw.driver import Driver, DriverError
-from sw.errors import DoesNotFit
-from sw.reference import ReferenceMachine
 from tests.networks import layer, small_network
 from tests.strategies import machines, networks, random_codes
 from tests.test_sw_driver import CONFIG, LINK_FAULTS, patched
+from xnorloom.hw.spec.config import PRESETS, MachineConfig
+from xnorloom.hw.spec.descriptor import DESCRIPTOR, descriptor_limits
+from xnorloom.hw.spec.link import ErrorCode, Opcode, frame
+from xnorloom.hw.spec.registers import REGISTERS, RegisterAddress
+from xnorloom.sim.emitted import emitted
+from xnorloom.sim.transport import RtlTransport, Stalls
+from xnorloom.sim.verilate import lint
+from xnorloom.sw.errors import DoesNotFit
+from xnorloom.sw.machine.driver import Driver, DriverError
+from xnorloom.sw.machine.reference import ReferenceMachine
+from xnorloom.sw.passes.compiler import compile_network
 
 WATCHDOG = 500
 

@@ -1,9 +1,9 @@
 """The benchmark of simulation speed measures a machine that computes."""
 
 from benchmarks.simulation_speed import workload
-from hw.spec.config import PRESETS
-from hw.spec.link import Opcode
-from sw.reference import ReferenceMachine
+from xnorloom.hw.spec.config import PRESETS
+from xnorloom.hw.spec.link import Opcode
+from xnorloom.sw.machine.reference import ReferenceMachine
 
 
 def test_the_workload_is_a_run_that_can_be_repeated():

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from sim import toolchain
-from sim.cache import BuildCache
-from sim.errors import SimulationError, ToolMissing
-from sim.simulator import build
-from sim.verilate import WAIVERS, lint
 from tests.interrupts import heed_interrupts
 from tests.sim_echo import echo
+from xnorloom.sim import toolchain
+from xnorloom.sim.cache import BuildCache
+from xnorloom.sim.errors import SimulationError, ToolMissing
+from xnorloom.sim.simulator import build
+from xnorloom.sim.verilate import WAIVERS, lint
 
 ROOT = Path(__file__).resolve().parents[1]
 

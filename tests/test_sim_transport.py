@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sim.cache import BuildCache
-from sim.errors import SimulationError, ToolMissing
-from sim.transport import RtlTransport, Stalls
 from tests.interrupts import heed_interrupts
 from tests.sim_echo import FAULT, HANG, echo, pause
+from xnorloom.sim.cache import BuildCache
+from xnorloom.sim.errors import SimulationError, ToolMissing
+from xnorloom.sim.transport import RtlTransport, Stalls
 
 ROOT = Path(__file__).resolve().parents[1]
 

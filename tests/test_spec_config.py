@@ -4,8 +4,8 @@ import dataclasses
 
 import pytest
 
-from hw.spec import config as config_module
-from hw.spec.config import PRESETS, ConfigError, MachineConfig, load_machine
+from xnorloom.hw.spec import config as config_module
+from xnorloom.hw.spec.config import PRESETS, ConfigError, MachineConfig, load_machine
 
 RANGES = MachineConfig._RANGES
 BASE = {"rows": 2, "cols": 2, "lanes": 4}

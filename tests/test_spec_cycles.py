@@ -4,8 +4,8 @@ import random
 
 import pytest
 
-from hw.spec.config import MachineConfig
-from hw.spec.cycles import (
+from xnorloom.hw.spec.config import MachineConfig
+from xnorloom.hw.spec.cycles import (
     FETCH_CYCLES,
     LayerCycles,
     first_issue_cycles,
@@ -14,7 +14,7 @@ from hw.spec.cycles import (
     predict_run,
     requantize_cycles,
 )
-from hw.spec.descriptor import DESCRIPTOR
+from xnorloom.hw.spec.descriptor import DESCRIPTOR
 
 SMALL = MachineConfig(rows=2, cols=2, lanes=4, units=1, popcount_stages=1, code_bits=2)
 """Drains in 2 cycles, requantizes a tile in 3 a bit, issues its first step 4 cycles after start.

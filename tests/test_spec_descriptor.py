@@ -2,8 +2,8 @@
 
 import pytest
 
-from hw.spec.config import PRESETS, MachineConfig
-from hw.spec.descriptor import (
+from xnorloom.hw.spec.config import PRESETS, MachineConfig
+from xnorloom.hw.spec.descriptor import (
     DESCRIPTOR,
     MAX_BORDER,
     MAX_CODE_BITS,

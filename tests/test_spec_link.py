@@ -7,8 +7,8 @@ from amaranth.lib.crc import catalog
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hw.spec.config import FORMAT_VERSION, PRESETS
-from hw.spec.link import (
+from xnorloom.hw.spec.config import FORMAT_VERSION, PRESETS
+from xnorloom.hw.spec.link import (
     HEADER_WORDS,
     LENGTH_BITS,
     MAGIC,
@@ -18,7 +18,7 @@ from hw.spec.link import (
     frame,
     section_header,
 )
-from hw.spec.memory import Memory, banks
+from xnorloom.hw.spec.memory import Memory, banks
 
 words = st.lists(st.integers(0, 0xFFFFFFFF), max_size=20)
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from hw.spec.config import PRESETS, MachineConfig
-from hw.spec.memory import PROFILE_COUNTERS, PROFILE_LAYERS, Memory, banks
+from xnorloom.hw.spec.config import PRESETS, MachineConfig
+from xnorloom.hw.spec.memory import PROFILE_COUNTERS, PROFILE_LAYERS, Memory, banks
 
 
 def test_shapes():

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hw.spec.descriptor import DESCRIPTOR, PAIR, TAP
-from hw.spec.record import Field, Record
+from xnorloom.hw.spec.descriptor import DESCRIPTOR, PAIR, TAP
+from xnorloom.hw.spec.record import Field, Record
 
 
 @st.composite

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from sw.quantizers.balanced import BalancedConfig, BalancedWeight, equalize
+from xnorloom.sw.quantizers.balanced import BalancedConfig, BalancedWeight, equalize
 
 THRESHOLDS = {"mean": np.mean, "median": np.median}
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sw.bitplanes import BitPlanes, group_count, group_index
+from xnorloom.sw.bitplanes import BitPlanes, group_count, group_index
 
 
 def test_groupings_map_taps_to_groups():

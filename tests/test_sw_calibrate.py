@@ -6,13 +6,13 @@ import pytest
 import torch
 from torch import nn
 
-from sw import data
-from sw.calibrate import CalibrationError, calibrate_
-from sw.quantize import quantize_
-from sw.quantizers.clipped import ClippedActivation
-from sw.quantizers.gpfq import GpfqConfig
-from sw.quantizers.gram import GramSums
-from sw.train import Recipe, TrainError, accuracy, fit, train
+from xnorloom.sw import data
+from xnorloom.sw.passes.quantize import quantize_
+from xnorloom.sw.quantizers.clipped import ClippedActivation
+from xnorloom.sw.quantizers.gpfq import GpfqConfig
+from xnorloom.sw.quantizers.gram import GramSums
+from xnorloom.sw.training.calibrate import CalibrationError, calibrate_
+from xnorloom.sw.training.train import Recipe, TrainError, accuracy, fit, train
 
 
 class PaddedActivation(ClippedActivation):

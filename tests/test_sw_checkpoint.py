@@ -5,9 +5,10 @@ import dataclasses
 import pytest
 import torch
 
-from sw import checkpoint, data, nets
-from sw.quantizers import scheme_data
-from sw.quantizers.sawb import PactSawbConfig
+from xnorloom.sw import data
+from xnorloom.sw.quantizers import scheme_data
+from xnorloom.sw.quantizers.sawb import PactSawbConfig
+from xnorloom.sw.training import checkpoint, nets
 
 INPUT = dataclasses.asdict(data.info("digits"))
 INFO = {"net": "cnn", "scheme": "lsbq-w1a2", "data": "digits", "accuracy": {"float": 0.99}}
@@ -49,7 +50,7 @@ def test_a_configuration_of_ones_own_is_stored_as_plain_data(tmp_path):
 
 
 def test_a_registered_configuration_is_stored_by_name(model, tmp_path):
-    from sw.quantizers import get_scheme
+    from xnorloom.sw.quantizers import get_scheme
 
     checkpoint.save(tmp_path / "net.pt", model, {**INFO, "scheme": get_scheme("lsbq-w1a2")})
     assert checkpoint.load(tmp_path / "net.pt")[1]["scheme"] == "lsbq-w1a2"

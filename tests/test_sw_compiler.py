@@ -6,14 +6,14 @@ import re
 import numpy as np
 import pytest
 
-from hw.spec.config import PRESETS, MachineConfig
-from hw.spec.cycles import predict_run
-from hw.spec.memory import Memory
-from sw.allocate import Lifetime, allocate_maps
-from sw.compiler import CompileError, DoesNotFit, compile_network
-from sw.estimate import estimate, estimate_cycles
-from sw.ir import CodeFormat
 from tests.networks import binary_format, layer, small_network
+from xnorloom.hw.spec.config import PRESETS, MachineConfig
+from xnorloom.hw.spec.cycles import predict_run
+from xnorloom.hw.spec.memory import Memory
+from xnorloom.sw.graph.network import CodeFormat
+from xnorloom.sw.machine.estimate import estimate, estimate_cycles
+from xnorloom.sw.passes.allocate import Lifetime, allocate_maps
+from xnorloom.sw.passes.compiler import CompileError, DoesNotFit, compile_network
 
 MACHINE = MachineConfig(rows=4, cols=4, lanes=16)
 

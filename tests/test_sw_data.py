@@ -6,7 +6,7 @@ import struct
 import numpy as np
 import pytest
 
-from sw import data
+from xnorloom.sw import data
 
 IMAGES, LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
 

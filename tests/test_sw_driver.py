@@ -5,20 +5,20 @@ import dataclasses
 import numpy as np
 import pytest
 
-from hw.spec.config import PRESETS, MachineConfig
-from hw.spec.cycles import predict_run
-from hw.spec.descriptor import DESCRIPTOR, descriptor_limits
-from hw.spec.link import ErrorCode, Opcode, frame, section_header
-from hw.spec.memory import Memory
-from hw.spec.registers import DEFAULT_WATCHDOG_CYCLES, RegisterAddress
-from sw.compiler import compile_network
-from sw.driver import Driver, DriverError
-from sw.frames import build_frame, iterate_frames
-from sw.image import Image
-from sw.reference import ReferenceMachine
 from tests.model import evaluate
 from tests.networks import layer, small_network
 from tests.strategies import random_codes
+from xnorloom.hw.spec.config import PRESETS, MachineConfig
+from xnorloom.hw.spec.cycles import predict_run
+from xnorloom.hw.spec.descriptor import DESCRIPTOR, descriptor_limits
+from xnorloom.hw.spec.link import ErrorCode, Opcode, frame, section_header
+from xnorloom.hw.spec.memory import Memory
+from xnorloom.hw.spec.registers import DEFAULT_WATCHDOG_CYCLES, RegisterAddress
+from xnorloom.sw.machine.driver import Driver, DriverError
+from xnorloom.sw.machine.frames import build_frame, iterate_frames
+from xnorloom.sw.machine.image import Image
+from xnorloom.sw.machine.reference import ReferenceMachine
+from xnorloom.sw.passes.compiler import compile_network
 
 CONFIG = MachineConfig(rows=4, cols=4, lanes=36)
 MAGIC_WORD = frame(Opcode.RUN, [0], 0)[0]

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from sw.evaluate import evaluate
 from tests import model
 from tests.networks import layer, small_network
 from tests.strategies import random_codes
+from xnorloom.sw.graph.evaluate import evaluate
 
 
 @pytest.mark.parametrize("network", [

@@ -5,20 +5,20 @@ import pytest
 import torch
 from torch import nn
 
-from hw.spec.config import PRESETS
-from sw import nets
-from sw.bitplanes import BitPlanes, group_count
-from sw.compiler import CompileError, compile_network
-from sw.evaluate import evaluate
-from sw.frontend import FrontendError, lower
-from sw.quantize import quantize_
-from sw.quantizers import SchemeConfig
-from sw.quantizers.base import ActivationQuantizer, WeightQuantizer
-from sw.quantizers.lsbq import LsbqActivation
-from sw.quantizers.pact import PactActivation
-from sw.quantizers.planes import binary_planes
-from sw.quantizers.sawb import PactSawbConfig
-from sw.snap import SnappedActivation, snap
+from xnorloom.hw.spec.config import PRESETS
+from xnorloom.sw.bitplanes import BitPlanes, group_count
+from xnorloom.sw.graph.evaluate import evaluate
+from xnorloom.sw.passes.compiler import CompileError, compile_network
+from xnorloom.sw.passes.lower import FrontendError, lower
+from xnorloom.sw.passes.quantize import quantize_
+from xnorloom.sw.passes.snap import SnappedActivation, snap
+from xnorloom.sw.quantizers import SchemeConfig
+from xnorloom.sw.quantizers.base import ActivationQuantizer, WeightQuantizer
+from xnorloom.sw.quantizers.lsbq import LsbqActivation
+from xnorloom.sw.quantizers.pact import PactActivation
+from xnorloom.sw.quantizers.planes import binary_planes
+from xnorloom.sw.quantizers.sawb import PactSawbConfig
+from xnorloom.sw.training import nets
 
 
 class PlainWeight(WeightQuantizer):
@@ -309,7 +309,7 @@ def test_the_compiler_refuses_wide_activations(bits):
     with pytest.raises(CompileError) as caught:
         compile_network(network, PRESETS["default"])
     assert str(caught.value) == (f"Layer '0' activation bits must be at most 4 on this machine "
-                                 f"(more run in torch and in sw.evaluate only), not {bits}")
+                                 f"(more run in torch and in sw.graph.evaluate only), not {bits}")
 
 
 def test_an_unquantized_model_is_refused():

@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 import torch
 
-from sw.bitplanes import BitPlanes
-from sw.decay import decay_slope, error_decay
-from sw.quantizers.alphabet import Alphabet
-from sw.quantizers.clipped import ClippedActivation
-from sw.quantizers.gpfq import GpfqConfig, GpfqWeight, gpfq, radius
-from sw.quantizers.gram import GramSums
+from xnorloom.study.decay import decay_slope, error_decay
+from xnorloom.sw.bitplanes import BitPlanes
+from xnorloom.sw.quantizers.alphabet import Alphabet
+from xnorloom.sw.quantizers.clipped import ClippedActivation
+from xnorloom.sw.quantizers.gpfq import GpfqConfig, GpfqWeight, gpfq, radius
+from xnorloom.sw.quantizers.gram import GramSums
 
 ALPHABETS = [Alphabet(1), Alphabet(2), Alphabet(4), Alphabet(7), Alphabet(1, midrise=True),
              Alphabet(3, midrise=True), Alphabet(8, midrise=True),

@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sw.bitplanes import BitPlanes
-from sw.grid import SHARED_BITS, to_integers
-from sw.quantizers.planes import unsigned_codebook
-from sw.schedule import schedule_passes
+from xnorloom.sw.bitplanes import BitPlanes
+from xnorloom.sw.ops.grid import SHARED_BITS, to_integers
+from xnorloom.sw.passes.schedule import schedule_passes
+from xnorloom.sw.quantizers.planes import unsigned_codebook
 
 
 def layer(scales, code_bits, step=1 / 255, scale_bits=16, acc_bits=28, inputs=9):

@@ -6,11 +6,11 @@ import zlib
 import numpy as np
 import pytest
 
-from hw.spec.config import PRESETS
-from sw.compiler import compile_network
-from sw.errors import ImageError
-from sw.image import Image
 from tests.networks import layer, small_network
+from xnorloom.hw.spec.config import PRESETS
+from xnorloom.sw.errors import ImageError
+from xnorloom.sw.machine.image import Image
+from xnorloom.sw.passes.compiler import compile_network
 
 
 @pytest.fixture(scope="module")

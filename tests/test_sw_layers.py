@@ -4,15 +4,15 @@ import pytest
 import torch
 from torch import nn
 
-from sw.graph import FrontendError
-from sw.layers import QuantConv2d, QuantLinear
-from sw.quantize import quantize_
-from sw.quantizers import SCHEMES, UnknownNameError, get_scheme
-from sw.quantizers.lsbq import LsbqActivation, LsbqWeight
-from sw.quantizers.pact import PactActivation
-from sw.quantizers.pixels import PixelQuantizer
-from sw.quantizers.sawb import PactSawbConfig, SawbWeight
-from sw.snap import snap
+from xnorloom.sw.graph.trace import FrontendError
+from xnorloom.sw.ops.layers import QuantConv2d, QuantLinear
+from xnorloom.sw.passes.quantize import quantize_
+from xnorloom.sw.passes.snap import snap
+from xnorloom.sw.quantizers import SCHEMES, UnknownNameError, get_scheme
+from xnorloom.sw.quantizers.lsbq import LsbqActivation, LsbqWeight
+from xnorloom.sw.quantizers.pact import PactActivation
+from xnorloom.sw.quantizers.pixels import PixelQuantizer
+from xnorloom.sw.quantizers.sawb import PactSawbConfig, SawbWeight
 
 
 def small():

@@ -8,9 +8,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sw.quantizers import clustering
-from sw.quantizers.least_squares import METHODS, least_squares_scales, residual_signs
-from sw.train import Recipe, train
+from xnorloom.sw.quantizers import clustering
+from xnorloom.sw.quantizers.least_squares import METHODS, least_squares_scales, residual_signs
+from xnorloom.sw.training.train import Recipe, train
 
 
 def error(row, scales):

@@ -5,12 +5,12 @@ import pytest
 import torch
 from torch import nn
 
-from sw.evaluate import evaluate
-from sw.frontend import lower
-from sw.quantize import quantize_
-from sw.quantizers.least_squares import METHODS, least_squares_scales
-from sw.quantizers.lsbq import AVERAGES, LsbqActivation, LsbqConfig, LsbqWeight
-from sw.snap import SnapError, snap
+from xnorloom.sw.graph.evaluate import evaluate
+from xnorloom.sw.passes.lower import lower
+from xnorloom.sw.passes.quantize import quantize_
+from xnorloom.sw.passes.snap import SnapError, snap
+from xnorloom.sw.quantizers.least_squares import METHODS, least_squares_scales
+from xnorloom.sw.quantizers.lsbq import AVERAGES, LsbqActivation, LsbqConfig, LsbqWeight
 
 PLANES = {"ls1": 1, "ls2": 2, "ternary": 2, "greedy-3": 3, "greedy-4": 4}
 

@@ -9,19 +9,20 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from hw.spec.config import PRESETS
-from sw import data, nets
-from sw.compiler import compile_network
-from sw.data import DataInfo
-from sw.driver import Driver
-from sw.frontend import lower
-from sw.graph import FrontendError
-from sw.layers import QuantConv2d, QuantLinear
-from sw.quantizers import SCHEMES
-from sw.quantizers.base import ActivationQuantizer
-from sw.quantizers.sawb import SawbWeight
-from sw.reference import ReferenceMachine
-from sw.snap import snap
+from xnorloom.hw.spec.config import PRESETS
+from xnorloom.sw import data
+from xnorloom.sw.data import DataInfo
+from xnorloom.sw.graph.trace import FrontendError
+from xnorloom.sw.machine.driver import Driver
+from xnorloom.sw.machine.reference import ReferenceMachine
+from xnorloom.sw.ops.layers import QuantConv2d, QuantLinear
+from xnorloom.sw.passes.compiler import compile_network
+from xnorloom.sw.passes.lower import lower
+from xnorloom.sw.passes.snap import snap
+from xnorloom.sw.quantizers import SCHEMES
+from xnorloom.sw.quantizers.base import ActivationQuantizer
+from xnorloom.sw.quantizers.sawb import SawbWeight
+from xnorloom.sw.training import nets
 
 DATA = {
     "digits": data.info("digits"),

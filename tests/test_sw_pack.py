@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hw.spec.config import MachineConfig
-from hw.spec.descriptor import DESCRIPTOR, descriptor_limits
-from sw.layout import MapLayout, bits_to_words, decode_planes, words_to_bits
-from sw.pack import (
+from xnorloom.hw.spec.config import MachineConfig
+from xnorloom.hw.spec.descriptor import DESCRIPTOR, descriptor_limits
+from xnorloom.sw.machine.layout import MapLayout, bits_to_words, decode_planes, words_to_bits
+from xnorloom.sw.machine.pack import (
     heap_order,
     pack_biases,
     pack_records,

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from sw.quantizers.pact import PactActivation
-from sw.quantizers.pixels import PixelQuantizer
+from xnorloom.sw.quantizers.pact import PactActivation
+from xnorloom.sw.quantizers.pixels import PixelQuantizer
 
 
 @pytest.mark.parametrize("bits", range(1, 9))

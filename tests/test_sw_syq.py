@@ -5,9 +5,9 @@ import pytest
 import torch
 from torch import nn
 
-from sw.quantize import quantize_
-from sw.quantizers.syq import SyqConfig, SyqWeight, subgroup_means, syq_codes
-from sw.snap import snap
+from xnorloom.sw.passes.quantize import quantize_
+from xnorloom.sw.passes.snap import snap
+from xnorloom.sw.quantizers.syq import SyqConfig, SyqWeight, subgroup_means, syq_codes
 
 SUBGROUPS = ("pixel", "row", "layer")
 

@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 import torch
 
-from sw import data, nets
-from sw.train import Recipe, TrainError, _shifted, accuracy, train
+from xnorloom.sw import data
+from xnorloom.sw.training import nets
+from xnorloom.sw.training.train import Recipe, TrainError, _shifted, accuracy, train
 
 SHORT = Recipe(float_epochs=1, epochs=1)
 

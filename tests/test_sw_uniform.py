@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 import torch
 
-from sw.bitplanes import BitPlanes
-from sw.quantizers.uniform import UniformActivation, fixed_point, unit_interval
-from sw.snap import SnappedLayer
+from xnorloom.sw.bitplanes import BitPlanes
+from xnorloom.sw.passes.snap import SnappedLayer
+from xnorloom.sw.quantizers.uniform import UniformActivation, fixed_point, unit_interval
 
 
 @pytest.mark.parametrize("bits", [1, 2, 4, 8])

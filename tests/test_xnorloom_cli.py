@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 
 from tests.interrupts import heed_interrupts
-from xnorloom import cli, environment, output
+from xnorloom import cli, output
 from xnorloom.errors import UserError, check_choice, sentence
+from xnorloom.verbs import environment
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -97,8 +98,8 @@ def test_an_unknown_scheme_net_or_data_set_gets_a_suggestion(capsys, tmp_path, f
 
 
 def test_train_s_help_lists_what_is_registered(capsys):
-    from sw.nets import NETS
-    from sw.quantizers import SCHEMES
+    from xnorloom.sw.quantizers import SCHEMES
+    from xnorloom.sw.training.nets import NETS
 
     with pytest.raises(SystemExit):
         cli.main(["train", "--help"])
@@ -135,15 +136,15 @@ def test_a_net_trained_on_files_needs_them_no_more(capsys, tmp_path):
 
 
 def test_activations_that_only_torch_runs_are_refused(capsys, tmp_path):
-    from sw import checkpoint, nets
-    from sw.quantizers.sawb import PactSawbConfig
+    from xnorloom.sw.quantizers.sawb import PactSawbConfig
+    from xnorloom.sw.training import checkpoint, nets
 
     scheme = PactSawbConfig(activation_bits=6)
     checkpoint.save(tmp_path / "net.pt", nets.build("cnn", scheme),
                     {"net": "cnn", "scheme": scheme, "data": "digits"})
     text = refusal(capsys, "compile", tmp_path / "net.pt", "-o", tmp_path / "net.xlm")
     assert text == ("xnorloom compile: Layer 'conv1' activation bits must be at most 4 on this "
-                    "machine (more run in torch and in sw.evaluate only), not 6")
+                    "machine (more run in torch and in sw.graph.evaluate only), not 6")
     assert not (tmp_path / "net.xlm").exists()
 
 
@@ -196,7 +197,7 @@ def test_ctrl_c_ends_the_program_with_130():
 
 
 def test_our_errors_are_sentences_and_our_bugs_are_not():
-    from hw.spec.config import ConfigError, load_machine
+    from xnorloom.hw.spec.config import ConfigError, load_machine
 
     def raised(work):
         try:

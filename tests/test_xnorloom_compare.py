@@ -10,14 +10,17 @@ import json
 import pytest
 
 from tests.stand_in import StandIn
-from xnorloom import building, cli, comparison, demo, report, running
+from xnorloom import cli, demo
+from xnorloom.report import report
+from xnorloom.verbs import building, comparison, running
 
 torch = pytest.importorskip("torch")
 
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
-    from sw import checkpoint, data, nets, train
+    from xnorloom.sw import data
+    from xnorloom.sw.training import checkpoint, nets, train
 
     path = tmp_path_factory.mktemp("checkpoint") / "net.pt"
     digits = data.load("digits")
@@ -75,7 +78,7 @@ def test_one_late_cycle_is_found_and_ends_in_1(checkpoint, stand_in):
 
 
 def test_a_snapped_model_that_differs_from_torch_is_found(checkpoint, stand_in, monkeypatch):
-    from sw.snap import SnappedModel
+    from xnorloom.sw.passes.snap import SnappedModel
 
     honest = SnappedModel.trace
 
@@ -100,7 +103,7 @@ def test_a_model_of_ones_own_needs_its_input_shape():
 
 def test_a_snapped_model_is_compiled_and_compared_as_it_is(checkpoint, stand_in):
     import xnorloom
-    from sw import checkpoint as checkpoints
+    from xnorloom.sw.training import checkpoint as checkpoints
 
     model, _info = checkpoints.load(checkpoint)
     snapped = xnorloom.snap(model)
@@ -175,7 +178,7 @@ def test_too_many_images_are_refused(image, stand_in, capsys):
 
 
 def test_no_simulator_is_one_sentence(image, monkeypatch, tmp_path, capsys):
-    from sim import toolchain
+    from xnorloom.sim import toolchain
 
     monkeypatch.setattr(toolchain.shutil, "which", lambda _name: None)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))

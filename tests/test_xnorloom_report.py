@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from hw.spec.config import load_machine
-from xnorloom import report as reports
-from xnorloom import tables
-from xnorloom.progress import console
+from xnorloom.hw.spec.config import load_machine
+from xnorloom.report import report as reports
+from xnorloom.report import tables
+from xnorloom.report.progress import console
 
 pytest.importorskip("matplotlib")
 
@@ -73,7 +73,7 @@ def test_an_accuracy_that_is_not_known_is_left_out():
 def test_pictures_are_drawn_from_what_json_holds(tmp_path):
     from PIL import Image
 
-    from xnorloom.pictures import draw_all
+    from xnorloom.report.pictures import draw_all
 
     paths = draw_all(json.loads(json.dumps(made_up_report())), tmp_path)
     assert [path.name for path in paths] == ["cycles.png", "accuracy.png", "utilization.png"]

@@ -8,9 +8,21 @@ import numpy as np
 import pytest
 
 from tests.stand_in import StandIn
-from xnorloom import cli, experiments, quantization_error, results, results_page, running, sources
+from xnorloom import cli
 from xnorloom.errors import UserError
-from xnorloom.gpfq_error import gpfq_error
+from xnorloom.study import (
+    experiments,
+    quantization_error,
+    sources,
+)
+from xnorloom.study import (
+    page as results_page,
+)
+from xnorloom.study import (
+    table as results,
+)
+from xnorloom.study.gpfq_error import gpfq_error
+from xnorloom.verbs import running
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("matplotlib")
@@ -59,7 +71,7 @@ def make(folder, **options):
 @pytest.fixture
 def trainings(monkeypatch):
     """Lists what is trained."""
-    from sw import train
+    from xnorloom.sw.training import train
 
     done, honest = [], train.train
 
@@ -262,20 +274,20 @@ def test_experiments_are_kept(tmp_path, monkeypatch):
 
 def test_code_counts_and_what_is_said_of_it_does_not(tmp_path, monkeypatch):
     monkeypatch.setattr(sources, "_ROOT", tmp_path)
-    package = tmp_path / "sw"
-    package.mkdir()
+    package = tmp_path / "xnorloom" / "sw"
+    package.mkdir(parents=True)
     (package / "__init__.py").write_text("")
     (package / "one.py").write_text('"""One."""\nfrom . import two\nimport numpy\n')
     (package / "two.py").write_text("def f():\n    from .deep.three import g\n    return g\n")
     (package / "deep").mkdir()
     (package / "deep" / "three.py").write_text("def g():\n    return 3\n")
     (package / "other.py").write_text("x = 1\n")
-    assert [path.name for path in sources.source_files("sw.one")] == [
+    assert [path.name for path in sources.source_files("xnorloom.sw.one")] == [
         "__init__.py", "three.py", "one.py", "two.py"]
     digest = sources.digest.__wrapped__
-    first = digest("sw.one")
+    first = digest("xnorloom.sw.one")
     (package / "deep" / "three.py").write_text('def g():\n    """Three."""\n    return 3  # why\n')
     (package / "other.py").write_text("x = 2\n")
-    assert digest("sw.one") == first
+    assert digest("xnorloom.sw.one") == first
     (package / "deep" / "three.py").write_text("def g():\n    return 4\n")
-    assert digest("sw.one") != first
+    assert digest("xnorloom.sw.one") != first

@@ -10,12 +10,12 @@ import sys
 import time
 from pathlib import Path
 
-from hw.spec.config import load_machine
+from xnorloom.hw.spec.config import load_machine
 
-from . import building, running
-from .cli import guarded
+from .errors import guarded
 from .output import check_output, write_json
-from .progress import console, track
+from .report.progress import console, track
+from .verbs import building, running
 
 __all__ = ["SCHEMES", "main", "run_demo"]
 
@@ -48,10 +48,10 @@ def run_demo(folder, machine="default", *, schemes=SCHEMES, epochs=None, count=N
     check_output(folder / "report.json", "Report")
     config = load_machine(machine)
 
-    from .comparison import compare_on
-    from .inputs import test_images
-    from .report import new_report
-    from .training import train
+    from .report.report import new_report
+    from .verbs.comparison import compare_on
+    from .verbs.inputs import test_images
+    from .verbs.training import train
 
     images, labels = test_images("digits", count)
     teacher, entries = None, []
@@ -74,9 +74,9 @@ def run_demo(folder, machine="default", *, schemes=SCHEMES, epochs=None, count=N
 
 def show(folder):
     """Prints the tables of a report and draws its pictures, from ``report.json`` alone."""
-    from .pictures import draw_all
-    from .report import mismatches
-    from .tables import accuracy_line, scheme_table
+    from .report.pictures import draw_all
+    from .report.report import mismatches
+    from .report.tables import accuracy_line, scheme_table
 
     report = json.loads((Path(folder) / "report.json").read_text(encoding="utf-8"))
     for scheme in report["schemes"]:

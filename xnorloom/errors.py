@@ -3,11 +3,14 @@
 import difflib
 import errno
 import os
+import signal
+import sys
 import traceback
 
-__all__ = ["UserError", "check_choice", "sentence", "suggestion"]
+__all__ = ["UserError", "check_choice", "guarded", "sentence", "suggestion"]
 
-_OURS = ("hw", "sw", "sim", "xnorloom")
+_OURS = "xnorloom"
+_INTERRUPTED = 130
 
 
 class UserError(ValueError):
@@ -36,7 +39,7 @@ def check_choice(what, name, known):
 def _raised_by_us(error):
     modules = [frame.f_globals.get("__name__", "")
                for frame, _line in traceback.walk_tb(error.__traceback__)]
-    return bool(modules) and modules[-1].partition(".")[0] in _OURS
+    return bool(modules) and modules[-1].partition(".")[0] == _OURS
 
 
 def sentence(error):
@@ -46,10 +49,10 @@ def sentence(error):
     own code, a missing optional package, and every refusal of the operating system.
     """
     text = " ".join(str(error).split())
-    if type(error).__module__.partition(".")[0] in _OURS:
+    if type(error).__module__.partition(".")[0] == _OURS:
         return text
     if isinstance(error, ModuleNotFoundError):
-        if (error.name or "").partition(".")[0] in _OURS:
+        if (error.name or "").partition(".")[0] == _OURS:
             return None
         return f"Python package {error.name!r} is not installed; run `xnorloom doctor`"
     if isinstance(error, OSError):
@@ -61,3 +64,31 @@ def sentence(error):
     if isinstance(error, ValueError) and _raised_by_us(error):
         return text
     return None
+
+
+def guarded(run, *arguments, name):
+    """Calls ``run`` and turns what the user can mend, or an interrupt, into an exit code."""
+    def terminated(_number, _frame):
+        raise KeyboardInterrupt
+
+    try:
+        previous = signal.signal(signal.SIGTERM, terminated)
+    except ValueError:
+        previous = None
+    try:
+        return run(*arguments)
+    except KeyboardInterrupt:
+        print(f"{name}: interrupted, nothing half-written is left", file=sys.stderr)
+        return _INTERRUPTED
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 0
+    except Exception as error:
+        text = sentence(error)
+        if text is None:
+            raise
+        print(f"{name}: {text}", file=sys.stderr)
+        return 2
+    finally:
+        if previous is not None:
+            signal.signal(signal.SIGTERM, previous)

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from sw.ir import CodeFormat, MatrixLayer
-from sw.layout import MapLayout
-from sw.tiling import input_layout, tap_entries
+from xnorloom.sw.graph.network import CodeFormat, MatrixLayer
+from xnorloom.sw.machine.layout import MapLayout
+from xnorloom.sw.passes.tiling import input_layout, tap_entries
 
 from .drawing import COLOURS, MUTED, Drawing
 

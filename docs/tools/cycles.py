@@ -5,11 +5,11 @@ import math
 
 import numpy as np
 
-from hw.spec import cycles
-from hw.spec.config import PRESETS
-from sw.compiler import compile_network
-from sw.estimate import estimate
-from sw.ir import CodeFormat, MatrixLayer, Network, Requantize
+from xnorloom.hw.spec import cycles
+from xnorloom.hw.spec.config import PRESETS
+from xnorloom.sw.graph.network import CodeFormat, MatrixLayer, Network, Requantize
+from xnorloom.sw.machine.estimate import estimate
+from xnorloom.sw.passes.compiler import compile_network
 
 from .tables import markdown_table
 

@@ -2,19 +2,19 @@
 
 import numpy as np
 
-from hw.spec.config import MachineConfig
-from hw.spec.descriptor import DESCRIPTOR, PAIR, TAP
-from hw.spec.link import MAGIC, Opcode, section_header
-from hw.spec.memory import Memory, banks
-from sw.bitplanes import BitPlanes
-from sw.compiler import compile_network
-from sw.frames import build_frame, build_sections, iterate_sections
-from sw.grid import to_integers
-from sw.ir import CodeFormat, MatrixLayer, Network, Requantize
-from sw.layout import MapLayout
-from sw.pack import heap_order
-from sw.reference import ReferenceMachine
-from sw.schedule import schedule_passes
+from xnorloom.hw.spec.config import MachineConfig
+from xnorloom.hw.spec.descriptor import DESCRIPTOR, PAIR, TAP
+from xnorloom.hw.spec.link import MAGIC, Opcode, section_header
+from xnorloom.hw.spec.memory import Memory, banks
+from xnorloom.sw.bitplanes import BitPlanes
+from xnorloom.sw.graph.network import CodeFormat, MatrixLayer, Network, Requantize
+from xnorloom.sw.machine.frames import build_frame, build_sections, iterate_sections
+from xnorloom.sw.machine.layout import MapLayout
+from xnorloom.sw.machine.pack import heap_order
+from xnorloom.sw.machine.reference import ReferenceMachine
+from xnorloom.sw.ops.grid import to_integers
+from xnorloom.sw.passes.compiler import compile_network
+from xnorloom.sw.passes.schedule import schedule_passes
 
 from .tables import markdown_table
 
@@ -35,10 +35,10 @@ class Example:
     codes, inputs : arrays, shape ``(4,)``
         Codes of the input, and the values they stand for.
     weights, codebook : BitPlanes
-    integers : sw.grid.Integers
+    integers : sw.ops.grid.Integers
     thresholds : int64 array, shape ``(2, 3)``
-    network : sw.ir.Network
-    image : sw.image.Image
+    network : sw.graph.network.Network
+    image : sw.machine.image.Image
     """
 
     step, alpha = 0.5, 3.0
@@ -48,9 +48,9 @@ class Example:
     bias = np.array([0.25, -0.1])
 
     def __init__(self):
-        from sw.quantizers.pact import PactActivation
-        from sw.quantizers.planes import unsigned_codebook
-        from sw.staircase import accumulator_function, search
+        from xnorloom.sw.passes.staircase import accumulator_function, search
+        from xnorloom.sw.quantizers.pact import PactActivation
+        from xnorloom.sw.quantizers.planes import unsigned_codebook
 
         self.codebook = unsigned_codebook(2, self.step)
         self.inputs = self.codebook.reconstruct()[self.codes]

@@ -120,7 +120,7 @@ def _grid(title, heading, panels, reach=4.0):
 
 def lsbq():
     """Text of ``levels-lsbq.svg``."""
-    from sw.quantizers.lsbq import LsbqWeight
+    from xnorloom.sw.quantizers.lsbq import LsbqWeight
 
     return _grid("Levels and thresholds of one plane, of the ternary optimum, of two greedy planes "
                  "and of the optimum of two planes", "LSBQ: one plane, ternary values, two planes",
@@ -130,7 +130,7 @@ def lsbq():
 
 def sawb():
     """Text of ``levels-sawb.svg``."""
-    from sw.quantizers.sawb import SawbWeight
+    from xnorloom.sw.quantizers.sawb import SawbWeight
 
     return _grid("Levels and thresholds of SAWB with two, three and four bits, and with a level "
                  "for zero", "SAWB: even steps up to a clip from two statistics",
@@ -140,7 +140,7 @@ def sawb():
 
 def balanced():
     """Text of ``levels-balanced.svg``."""
-    from sw.quantizers.balanced import BalancedWeight
+    from xnorloom.sw.quantizers.balanced import BalancedWeight
 
     return _grid("Levels and thresholds of balanced quantization by three scales, and with three "
                  "bits", "Balanced: thresholds at means of means, levels at equal steps",
@@ -155,9 +155,9 @@ def gpfq():
     """Text of ``levels-gpfq.svg``: which weights take which level."""
     import torch
 
-    from sw.quantizers.alphabet import Alphabet
-    from sw.quantizers.gpfq import gpfq as solve
-    from sw.quantizers.gram import GramSums
+    from xnorloom.sw.quantizers.alphabet import Alphabet
+    from xnorloom.sw.quantizers.gpfq import gpfq as solve
+    from xnorloom.sw.quantizers.gram import GramSums
 
     rng, neurons, inputs, samples = np.random.default_rng(0), 32, 256, 64
     weights = rng.permutation(np.resize(_weights(), neurons * inputs)).reshape(neurons, inputs)
@@ -193,7 +193,7 @@ def syq():
     """Text of ``levels-syq.svg``: a scale for every pixel of a kernel."""
     import torch
 
-    from sw.quantizers.syq import SyqWeight
+    from xnorloom.sw.quantizers.syq import SyqWeight
 
     # Pixels in the middle of a kernel tend to be larger.
     sizes = np.outer((0.6, 1.0, 0.7), (0.6, 1.0, 0.7))

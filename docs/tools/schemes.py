@@ -2,9 +2,9 @@
 
 import math
 
-from hw.spec.config import PRESETS
-from sw.compiler import compile_network
-from sw.estimate import estimate
+from xnorloom.hw.spec.config import PRESETS
+from xnorloom.sw.machine.estimate import estimate
+from xnorloom.sw.passes.compiler import compile_network
 
 from .tables import markdown_table
 
@@ -15,7 +15,10 @@ def _compiled(scheme):
     """The digits CNN, untrained: what a layer costs does not depend on its weights."""
     import torch
 
-    from sw import data, frontend, nets, snap
+    from xnorloom.sw import data
+    from xnorloom.sw.passes import lower as frontend
+    from xnorloom.sw.passes import snap
+    from xnorloom.sw.training import nets
 
     shape = data.info("digits").in_shape
     with torch.random.fork_rng(devices=[]):
@@ -28,7 +31,7 @@ def _compiled(scheme):
 
 def schemes():
     """Every registered scheme, on ``conv3`` of the digits CNN and the default machine."""
-    from sw.quantizers import SCHEMES
+    from xnorloom.sw.quantizers import SCHEMES
 
     rows = []
     for name in SCHEMES:

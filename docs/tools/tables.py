@@ -3,14 +3,14 @@
 import inspect
 import re
 
-from hw.spec import config as config_module
-from hw.spec import link as link_module
-from hw.spec import memory as memory_module
-from hw.spec.config import FORMAT_VERSION, PRESETS, MachineConfig
-from hw.spec.descriptor import DESCRIPTOR, PAIR, TAP, descriptor_limits
-from hw.spec.link import HEADER_WORDS, MAGIC, ErrorCode, Opcode
-from hw.spec.memory import PROFILE_COUNTERS, PROFILE_LAYERS, banks
-from hw.spec.registers import DEFAULT_WATCHDOG_CYCLES, IDENTITY, REGISTERS
+from xnorloom.hw.spec import config as config_module
+from xnorloom.hw.spec import link as link_module
+from xnorloom.hw.spec import memory as memory_module
+from xnorloom.hw.spec.config import FORMAT_VERSION, PRESETS, MachineConfig
+from xnorloom.hw.spec.descriptor import DESCRIPTOR, PAIR, TAP, descriptor_limits
+from xnorloom.hw.spec.link import HEADER_WORDS, MAGIC, ErrorCode, Opcode
+from xnorloom.hw.spec.memory import PROFILE_COUNTERS, PROFILE_LAYERS, banks
+from xnorloom.hw.spec.registers import DEFAULT_WATCHDOG_CYCLES, IDENTITY, REGISTERS
 
 __all__ = ["BLOCKS", "markdown_table"]
 

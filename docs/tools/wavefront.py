@@ -4,9 +4,9 @@ from unittest import mock
 
 from amaranth.sim import Simulator
 
-import hw.array
-from hw.element import ProcessingElement
-from hw.spec.config import MachineConfig
+from xnorloom.hw.array import systolic
+from xnorloom.hw.array.element import ProcessingElement
+from xnorloom.hw.spec.config import MachineConfig
 
 from .drawing import COLOURS, MUTED, Drawing
 
@@ -35,8 +35,8 @@ def simulate_passes():
         built.append(ProcessingElement(config, **options))
         return built[-1]
 
-    array = hw.array.SystolicArray(CONFIG)
-    with mock.patch.object(hw.array, "ProcessingElement", build):
+    array = systolic.SystolicArray(CONFIG)
+    with mock.patch.object(systolic, "ProcessingElement", build):
         simulator = Simulator(array)
     elements = {divmod(number, cols): element for number, element in enumerate(built)}
     steps = [(number, step) for number, length in enumerate(PASSES) for step in range(length)]

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-__all__ = ["DataError", "DataInfo", "Dataset", "as_floats", "demand_folder", "info_of_bytes",
-           "read_bytes"]
+__all__ = ["DataError", "DataInfo", "Dataset", "as_floats", "as_labels", "demand_folder",
+           "info_of_bytes", "read_bytes"]
 
 
 class DataError(ValueError):
@@ -67,6 +67,19 @@ def info_of_bytes(name, in_shape, classes):
 def as_floats(pixels):
     """Pixels of 8 bits as float32 in 0 to 1."""
     return pixels.astype(np.float32) / np.float32(255)
+
+
+def as_labels(labels, classes, path):
+    """Label bytes of a file as int64.
+
+    Raises
+    ------
+    DataError
+        If one is not below the number of classes.
+    """
+    if labels.max() >= classes:
+        raise DataError(f"File {str(path)!r} labels must be below {classes}, not {labels.max()}")
+    return labels.astype(np.int64)
 
 
 def demand_folder(path, name):

@@ -7,6 +7,7 @@ from .base import (
     DataInfo,
     Dataset,
     as_floats,
+    as_labels,
     demand_folder,
     info_of_bytes,
     read_bytes,
@@ -45,11 +46,11 @@ def load(name, path) -> Dataset:
 
 
 def _read(folder, name, files):
-    records = np.concatenate([_records(folder, name, file) for file in files])
-    return as_floats(records[:, 1:].reshape(-1, *SHAPE)), records[:, 0].astype(np.int64)
+    images, labels = zip(*(_read_file(folder, name, file) for file in files))
+    return as_floats(np.concatenate(images)), np.concatenate(labels)
 
 
-def _records(folder, name, file):
+def _read_file(folder, name, file):
     path = folder / file
     if not path.exists():
         raise DataError(f"Data set {name!r} must have file {file!r} in folder {str(folder)!r}")
@@ -58,7 +59,4 @@ def _records(folder, name, file):
         raise DataError(f"File {str(path)!r} must hold records of {_RECORD} bytes, not "
                         f"{len(content)} bytes")
     records = content.reshape(-1, _RECORD)
-    if records[:, 0].max() >= CLASSES:
-        raise DataError(f"File {str(path)!r} labels must be below {CLASSES}, not "
-                        f"{records[:, 0].max()}")
-    return records
+    return records[:, 1:].reshape(-1, *SHAPE), as_labels(records[:, 0], CLASSES, path)

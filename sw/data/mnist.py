@@ -14,6 +14,7 @@ from .base import (
     DataInfo,
     Dataset,
     as_floats,
+    as_labels,
     demand_folder,
     info_of_bytes,
     read_bytes,
@@ -61,10 +62,7 @@ def _read_part(folder, name, part, about):
     if len(labels) != len(images):
         raise DataError(f"File {str(label_file)!r} must hold a label for each of {len(images)} "
                         f"images, not {len(labels)}")
-    if labels.max() >= CLASSES:
-        raise DataError(f"File {str(label_file)!r} labels must be below {CLASSES}, not "
-                        f"{labels.max()}")
-    return as_floats(images[:, None]), labels.astype(np.int64)
+    return as_floats(images[:, None]), as_labels(labels, CLASSES, label_file)
 
 
 def _find(folder, name, file):

@@ -153,14 +153,13 @@ class BalancedWeight(WeightQuantizer):
         magnitudes = kernel.abs()
         return MEAN_RANGE * magnitudes.mean() if self.scale == "mean" else magnitudes.max()
 
-    def _equalized(self, kernel):
-        limit = self._range(kernel)
+    def _equalized(self, kernel, limit):
         return equalize(kernel.clamp(-limit, limit), self.bits, self.threshold)
 
     def split(self, kernel):
         """See :meth:`WeightQuantizer.split`."""
-        codes = self._equalized(kernel).codes
         scale = self._range(kernel)
+        codes = self._equalized(kernel, scale).codes
         if self.scale == "least-squares":
             units = 2 * codes.double() / (2 ** self.bits - 1) - 1
             scale = (kernel * units).sum() / units.square().sum()
@@ -170,11 +169,12 @@ class BalancedWeight(WeightQuantizer):
         """See :meth:`WeightQuantizer.slope`."""
         if self.gradient == "identity":
             return torch.ones_like(kernel)
-        widths = self._equalized(kernel).widths
+        limit = self._range(kernel)
+        widths = self._equalized(kernel, limit).widths
         # The planes' scales add up to the largest level.
         step = 2 * scales.sum() / (2 ** self.bits - 1)
         slope = torch.where(widths > 0, step / widths, 0.0)
-        return slope * (kernel.abs() <= self._range(kernel))
+        return slope * (kernel.abs() <= limit)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -134,8 +134,8 @@ class WeightQuantizer(nn.Module):
 
 
 class ActivationQuantizer(nn.Module):
-    """Base of activation quantizers: codes are ranks ``0 .. 2 ** bits - 1`` in rising order of
-    value.
+    """Base of activation quantizers: codes are ranks ``0 .. 2 ** bits - 1``, which rise with what
+    they encode; their values need not.
 
     Attributes
     ----------

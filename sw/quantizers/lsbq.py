@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 
 from ..bitplanes import BitPlanes
-from .base import ActivationQuantizer, WeightQuantizer, straight_through
+from .base import ActivationQuantizer, WeightQuantizer, check_choice, straight_through
 from .config import SchemeConfig
 from .least_squares import METHODS, least_squares_scales, residual_signs, residuals
 from .planes import binary_planes
@@ -93,13 +93,10 @@ class LsbqActivation(ActivationQuantizer):
             raise ValueError(f"LsbqActivation clamp must be positive and finite, not {clamp!r}")
         if not 0 <= momentum <= 1:
             raise ValueError(f"LsbqActivation momentum must be from 0 to 1, not {momentum!r}")
-        if averages not in AVERAGES:
-            raise ValueError(f"LsbqActivation averages must be one of {', '.join(AVERAGES)}, "
-                             f"not {averages!r}")
         self.method = method
         self.clamp = float(clamp)
         self.momentum = float(momentum)
-        self.averages = averages
+        self.averages = check_choice("LsbqActivation averages", averages, AVERAGES)
         self.pad_code = 2 ** (self.bits - 1) - 1
         self.register_buffer("scales", torch.zeros(self.bits))
         self.register_buffer("batches", torch.zeros((), dtype=torch.int64))

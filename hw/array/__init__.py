@@ -1,0 +1,1 @@
+"""The systolic array: popcount, processing element, skew and drain."""

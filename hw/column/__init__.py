@@ -1,0 +1,1 @@
+"""What stands behind a column: scale-and-accumulate units and thresholds."""

@@ -1,0 +1,1 @@
+"""Control: descriptors, layers in order, registers, faults."""

@@ -1,0 +1,1 @@
+"""From the description to Verilog, area and frequency."""

@@ -1,0 +1,1 @@
+"""The host link: frames in, frames out, and their checksum."""

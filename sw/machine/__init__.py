@@ -1,0 +1,1 @@
+"""What runs beside a machine: image, packing, reference, driver, estimate. numpy only."""

@@ -1,0 +1,57 @@
+"""From images to the codes of the input map."""
+
+import numpy as np
+
+__all__ = ["encode_images"]
+
+
+def encode_images(described, images):
+    """Codes as they lie in the input map.
+
+    Parameters
+    ----------
+    described : dict
+        Entry ``input`` of an image's metadata.
+    images : array
+        See :meth:`sw.machine.driver.Driver.run`.
+
+    Returns
+    -------
+    uint8 array, shape ``(n, channels, height, width)``
+        After folding, if the kernel is folded.
+
+    Raises
+    ------
+    ValueError
+        If the images do not have the network's shape, a value is not finite, or a code is out of
+        range.
+    """
+    shape, top = tuple(described["shape"]), len(described["table"]) - 1
+    images = np.asarray(images)
+    given = images.shape
+    if images.ndim > 1 and images.size and shape[1:] == (1, 1):
+        images = images.reshape(len(images), -1, 1, 1)
+    if images.shape[1:] != shape or not len(images):
+        raise ValueError(f"Images must have shape (n, {', '.join(map(str, shape))}) with n of "
+                         f"at least 1, not {given}")
+    if np.issubdtype(images.dtype, np.integer):
+        if images.min() < 0 or images.max() > top:
+            raise ValueError(f"Images given as codes must be from 0 to {top}, not "
+                             f"{images.min()}..{images.max()}")
+        codes = images.astype(np.uint8)
+    else:
+        if not np.isfinite(images).all():
+            raise ValueError("Images must be finite")
+        scaled = np.asarray(images, dtype=np.float64) / described["step"]
+        codes = np.clip(np.rint(scaled), 0, top).astype(np.uint8)
+    return codes if described["folded"] is None else _fold(codes, described["folded"])
+
+
+def _fold(codes, folded):
+    """Gathers kernel taps into channels, see :class:`sw.passes.tiling.FoldedKernel`."""
+    (pad_y, pad_x), (step_y, step_x) = folded["padding"], folded["stride"]
+    padded = np.pad(codes, ((0, 0), (0, 0), (pad_y, pad_y), (pad_x, pad_x)),
+                    constant_values=folded["pad_code"])
+    windows = np.lib.stride_tricks.sliding_window_view(padded, tuple(folded["kernel"]), axis=(2, 3))
+    windows = windows[:, :, ::step_y, ::step_x].transpose(0, 1, 4, 5, 2, 3)
+    return windows.reshape(len(codes), -1, *windows.shape[4:])

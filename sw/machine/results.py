@@ -1,0 +1,65 @@
+"""What a run of images leaves: values, and what they cost."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from xnorloom.hw.spec.memory import PROFILE_COUNTERS
+
+__all__ = ["BatchRun", "RunResult"]
+
+
+@dataclass(frozen=True)
+class BatchRun:
+    """What one batch cost.
+
+    Parameters
+    ----------
+    cycles : int
+        Clock cycles from the run's start to its end, descriptor fetch included.
+    layers : list of dict
+        :data:`hw.spec.memory.PROFILE_COUNTERS` of every layer.
+    """
+
+    cycles: int
+    layers: list
+
+
+@dataclass(frozen=True, eq=False)
+class RunResult:
+    """Results of :meth:`Driver.run`.
+
+    Parameters
+    ----------
+    outputs : array, shape ``(n, outputs)`` or ``(n, outputs, height, width)``
+        float64 values of a raw last layer, else its uint8 codes; without the map's axes where the
+        map is one pixel.
+    accumulators : int64 array, shape ``(n, outputs, height, width)``, or None
+        What a raw last layer left.
+    maps : dict
+        Where observed: name of every layer -> its codes (uint8) or accumulators (int64), shape
+        ``(n, outputs, height, width)``.
+    batches : list of BatchRun
+        What each batch cost.
+    """
+
+    outputs: np.ndarray
+    accumulators: np.ndarray | None
+    maps: dict = field(default_factory=dict)
+    batches: list = field(default_factory=list)
+
+    @property
+    def labels(self):
+        """Index of the largest output of every image: int64 array."""
+        return self.outputs.argmax(axis=1)
+
+    @property
+    def cycles(self):
+        """Clock cycles of all batches."""
+        return sum(batch.cycles for batch in self.batches)
+
+    @property
+    def layers(self):
+        """Counters of every layer, summed over the batches: list of dict."""
+        return [{name: sum(batch.layers[index][name] for batch in self.batches)
+                 for name in PROFILE_COUNTERS} for index in range(len(self.batches[0].layers))]

@@ -1,0 +1,1 @@
+"""Operators: their float layers, and their integers."""

@@ -1,0 +1,1 @@
+"""Training and calibration: networks, recipe, loop, checkpoints."""

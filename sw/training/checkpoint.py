@@ -1,0 +1,116 @@
+"""Checkpoints: a network's tensors and what it is rebuilt from; never a pickled module."""
+
+import dataclasses
+import os
+import tempfile
+from pathlib import Path
+
+import torch
+
+from .. import data as datasets
+from ..quantizers import scheme_data
+from . import nets
+
+__all__ = ["CheckpointError", "load", "save"]
+
+FORMAT = "xnorloom-checkpoint"
+VERSION = 2
+
+
+class CheckpointError(ValueError):
+    """A file that is not a checkpoint of ours, or one that cannot be rebuilt or written."""
+
+
+def save(path, model, info):
+    """Writes a checkpoint; the file appears whole or not at all.
+
+    Parameters
+    ----------
+    path : path-like
+    model : torch.nn.Module
+        A model of :func:`sw.training.nets.build`; load one of your own with your own code.
+    info : dict
+        What the model is rebuilt from, and any other plain data: ``net`` and ``data`` are names;
+        ``scheme`` is a registered name, a configuration (stored as
+        :func:`sw.quantizers.scheme_data` of it) or None. ``input`` are the fields of the data
+        set's description, so that the files need not be there when it is loaded; they are read
+        now if they are missing.
+
+    Raises
+    ------
+    CheckpointError
+        If a name is missing or the file cannot be written.
+    """
+    for key in ("net", "data"):
+        if not isinstance(info.get(key), str):
+            raise CheckpointError(f"Checkpoint info {key!r} must be a name, not {info.get(key)!r}")
+    if "scheme" not in info:
+        raise CheckpointError("Checkpoint info 'scheme' must be given, or None")
+    info = {**info, "scheme": scheme_data(info["scheme"])}
+    if "input" not in info:
+        info["input"] = dataclasses.asdict(datasets.info(info["data"]))
+    content = {"format": FORMAT, "version": VERSION, "info": info, "state": model.state_dict()}
+    path = Path(path)
+    temporary = None
+    try:
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        with os.fdopen(handle, "wb") as file:
+            torch.save(content, file)
+        Path(temporary).replace(path)
+        temporary = None
+    except OSError as error:
+        raise CheckpointError(f"Checkpoint {str(path)!r} cannot be written: "
+                              f"{error.strerror or error}") from None
+    finally:
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
+
+
+def load(path):
+    """Reads a checkpoint and rebuilds its network.
+
+    Returns
+    -------
+    model : torch.nn.Module
+        In evaluation mode.
+    info : dict
+
+    Raises
+    ------
+    CheckpointError
+        If the file is absent, is not ours, is of another version, names something unknown, or does
+        not fit the network it names.
+    """
+    shown = repr(str(path))
+    try:
+        with Path(path).open("rb") as file:
+            content = torch.load(file, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise CheckpointError(f"Checkpoint {shown} cannot be read: "
+                              f"{error.strerror or error}") from None
+    except Exception:  # torch.load raises half a dozen types on a file that is not its own
+        raise CheckpointError(f"Checkpoint {shown} must be a file written by xnorloom train; this "
+                              "one is something else, or damaged") from None
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise CheckpointError(f"Checkpoint {shown} must be a file written by xnorloom train, not "
+                              "some other torch file")
+    if content.get("version") != VERSION:
+        raise CheckpointError(f"Checkpoint {shown} must be of version {VERSION}, not "
+                              f"{content.get('version')!r}")
+    info, state = content.get("info"), content.get("state")
+    if not isinstance(info, dict) or not isinstance(state, dict):
+        raise CheckpointError(f"Checkpoint {shown} must hold info and tensors, and does not")
+    try:
+        about = datasets.DataInfo(**info["input"])
+    except (KeyError, TypeError):
+        raise CheckpointError(f"Checkpoint {shown} must describe its input, and does not") from None
+    try:
+        model = nets.build(info.get("net"), info.get("scheme"), about)
+        model.load_state_dict(state)
+    except ValueError as error:
+        raise CheckpointError(f"Checkpoint {shown} cannot be rebuilt: {error}") from None
+    except (RuntimeError, AttributeError, TypeError):
+        raise CheckpointError(f"Checkpoint {shown} must hold the tensors of net "
+                              f"{info.get('net')!r} in scheme {info.get('scheme')!r}, and does "
+                              "not") from None
+    return model.eval(), info

@@ -1,0 +1,152 @@
+"""The commands: each calls the package and prints a summary of the result."""
+
+__all__ = ["compare", "compile", "doctor", "estimate", "inspect", "route", "simulate", "synth",
+           "table", "train", "verilog"]
+
+
+def _print(thing):
+    from ..report.progress import console
+
+    console.print(thing)
+
+
+def train(options):
+    from .. import train
+    from ..report.tables import accuracy_line
+
+    result = train(options.net, options.data, options.scheme, output=options.output,
+                   epochs=options.epochs, seed=options.seed, verbose=True)
+    _print(accuracy_line(result.accuracy))
+    _print(f"wrote {options.output}")
+    return 0
+
+
+def compile(options):
+    from .. import compile as compile_image
+
+    image = compile_image(options.checkpoint, options.machine, batch=options.batch,
+                          output=options.output, verbose=True)
+    _print(f"wrote {options.output}: {len(image.layers)} layers, {len(image.to_bytes()):,} bytes, "
+           f"{image.batch} images per run on machine {image.config.name}")
+    return 0
+
+
+def verilog(options):
+    from .. import verilog
+
+    text = verilog(options.machine, popcount=options.popcount, output=options.output)
+    _print(f"wrote {options.output}: {text.count(chr(10)):,} lines")
+    return 0
+
+
+def simulate(options):
+    from .. import simulate
+
+    result = simulate(options.image, options.data, count=options.count, engine=options.engine,
+                      waves=options.waves, json=options.json, verbose=True)
+    _print(f"{result['images']} images, {result['cycles']['measured']:,} cycles, "
+           f"{result['simulation']['cycles_per_second']:,} cycles per second; "
+           f"accuracy {result['accuracy']['hardware']:.2%}")
+    for name in (options.waves, options.json):
+        if name:
+            _print(f"wrote {name}")
+    return 0
+
+
+def compare(options):
+    from .. import compare
+    from ..report.report import mismatches
+    from ..report.tables import accuracy_line, scheme_table
+
+    report = compare(options.checkpoint, options.data, options.machine, count=options.count,
+                     batch=options.batch, engine=options.engine, json=options.json, verbose=True)
+    scheme = report["schemes"][0]
+    _print(scheme_table(scheme))
+    _print(accuracy_line(scheme["accuracy"]))
+    wrong = mismatches(report)
+    _print(f"{scheme['values_compared']:,} values compared three ways, {wrong:,} mismatches")
+    if options.json:
+        _print(f"wrote {options.json}")
+    return 1 if wrong else 0
+
+
+def table(options):
+    from .. import table
+    from ..report.summary import summary
+    from ..report.tables import results_table
+
+    report = table(options.schemes, seeds=options.seeds, net=options.net, data=options.data,
+                   machine=options.machine, epochs=options.epochs, count=options.count,
+                   jobs=options.jobs, folder=options.folder, output=options.output, verbose=True)
+    _print(results_table(report))
+    wrong = sum(summary(scheme)["mismatches"] for scheme in report["schemes"])
+    _print(f"torch = integer reference = RTL in all runs: {wrong:,} mismatches")
+    _print(f"wrote {options.folder}/report.json")
+    if options.output:
+        _print(f"wrote {options.output}/results.md")
+    return 1 if wrong else 0
+
+
+def estimate(options):
+    from .. import estimate
+    from ..output import write_json
+    from ..report.tables import estimate_table
+
+    result = estimate(options.image)
+    if options.json:
+        write_json(options.json, result)
+    _print(estimate_table(result["layers"], f"{options.image}: {result['images']} images per run, "
+                                            f"machine {result['machine']}"))
+    return 0
+
+
+def inspect(options):
+    from .. import inspect
+    from ..output import write_json
+    from ..report.tables import inspect_tables
+
+    result = inspect(options.image)
+    if options.json:
+        write_json(options.json, result)
+    for table in inspect_tables(result):
+        _print(table)
+    return 0
+
+
+def synth(options):
+    from .. import synth
+    from ..output import write_json
+    from ..report.tables import area_table
+
+    result = synth(options.machine, target=options.target, verbose=True)
+    if options.json:
+        write_json(options.json, result)
+    _print(area_table(result))
+    return 0
+
+
+def route(options):
+    from .. import route
+    from ..output import write_json
+    from ..report.tables import route_lines
+
+    result = route(options.machine, verbose=True)
+    if options.json:
+        write_json(options.json, result)
+    for line in route_lines(result):
+        _print(line)
+    return 0
+
+
+def doctor(_options):
+    from .. import doctor
+    from ..report.tables import environment_table
+
+    parts = doctor()
+    _print(environment_table(parts))
+    missing = [part for part in parts if part.state == "missing"]
+    for part in missing:
+        _print(f"{part.name} is missing: {part.remedy}")
+    if not missing:
+        _print("everything that `make demo` needs is here")
+    return 1 if missing else 0

@@ -1,0 +1,1 @@
+"""All schemes beside each other: runs, experiments, page."""

@@ -1,0 +1,230 @@
+"""``compile``, ``verilog``, ``estimate``, ``inspect``: what is built, and what is known of it."""
+
+from xnorloom.hw.spec.config import load_machine
+
+from ..errors import UserError
+from ..output import check_input, check_output, write_text
+from ..report.progress import track
+
+__all__ = ["compile", "estimate", "inspect", "load_image", "load_network", "snap", "verilog"]
+
+
+def load_network(model, config, in_shape=None):
+    """Snaps a model to a machine's grid and lowers it.
+
+    Parameters
+    ----------
+    model : path or torch.nn.Module
+        A checkpoint, or a quantized or snapped model of your own.
+    config : MachineConfig
+        The machine; its scale and accumulator widths matter.
+    in_shape : tuple of int or None
+        ``(channels, height, width)`` of an image; a checkpoint knows it.
+
+    Returns
+    -------
+    network : sw.graph.network.Network
+    snapped : sw.passes.snap.SnappedModel
+        The torch model of the same integers.
+    model : torch.nn.Module
+        The quantized model itself.
+
+    Raises
+    ------
+    ValueError
+        If the checkpoint is not ours, or the model holds what the machine cannot run.
+    """
+    name, info = "network", {}
+    if _is_path(model):
+        check_input(model, "Checkpoint")
+
+    from torch import nn
+
+    from xnorloom.sw.passes import lower as frontend
+    from xnorloom.sw.quantizers import scheme_name
+    from xnorloom.sw.training import checkpoint
+
+    if _is_path(model):
+        model, info = checkpoint.load(model)
+        if info["scheme"] is None:
+            raise UserError("Checkpoint must be of a quantized network, not of a float one")
+        name = f"{info['net']}-{scheme_name(info['scheme'])}"
+        in_shape = in_shape or info["input"]["in_shape"]
+    if not isinstance(model, nn.Module):
+        raise UserError(f"Model must be a checkpoint file or a torch.nn.Module, not {model!r}")
+    if in_shape is None:
+        raise UserError("Input shape 'in_shape' must be given for a model of your own, as "
+                        "(channels, height, width)")
+    snapped = snap(model, config)
+    network = frontend.lower(snapped, in_shape, name=name, info=info,
+                             scale_bits=config.scale_bits, acc_bits=config.acc_bits)
+    return network, snapped, model
+
+
+def snap(model, machine="default"):
+    """Puts a quantized model on the integer grid of a machine; what the machine computes is then
+    what this model computes, to the last bit.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        A quantized model, which stays as it is.
+    machine : str, path or MachineConfig
+        Its scale and accumulator widths matter; those of all presets are the same.
+
+    Returns
+    -------
+    sw.passes.snap.SnappedModel
+
+    Raises
+    ------
+    ValueError
+        If a layer does not fit these widths, or the model holds what the machine cannot run.
+    """
+    from xnorloom.sw.passes.snap import snap as snap_to_grid
+
+    config = load_machine(machine)
+    return snap_to_grid(model, config.scale_bits, config.acc_bits)
+
+
+def _is_path(model):
+    return isinstance(model, str) or hasattr(model, "__fspath__")
+
+
+def compile(model, machine="default", *, in_shape=None, batch=None, output=None, verbose=False):
+    """Snaps a model and packs its program image.
+
+    Parameters
+    ----------
+    model : path or torch.nn.Module
+        A checkpoint, or a quantized or snapped model of your own.
+    machine : str, path or MachineConfig
+        Preset, TOML file or configuration.
+    in_shape : tuple of int or None
+        ``(channels, height, width)`` of an image; a checkpoint knows it.
+    batch : int or None
+        Images per run; None: as many as fit, at most ``rows``.
+    output : path or None
+        Image file to write.
+    verbose : bool
+        Whether progress is printed.
+
+    Returns
+    -------
+    sw.machine.image.Image
+
+    Raises
+    ------
+    ValueError
+        If the machine is unknown, the model holds what it cannot run, an accumulator could
+        overflow, something does not fit, or the file cannot be written.
+    """
+    config = load_machine(machine)
+    if output is not None:
+        check_output(output, "Image")
+    with track("compile", shown=verbose):
+        network, _snapped, _model = load_network(model, config, in_shape)
+        from xnorloom.sw.passes.compiler import compile_network
+
+        image = compile_network(network, config, batch=batch)
+        if output is not None:
+            image.save(output)
+    return image
+
+
+def load_image(image):
+    """An image file, or an image as it is.
+
+    Raises
+    ------
+    ValueError
+        If the file is absent, damaged or not ours.
+    """
+    if not _is_path(image):
+        return image
+    check_input(image, "Image")
+    from xnorloom.sw.machine.image import Image
+
+    return Image.load(image)
+
+
+def verilog(machine="default", *, popcount="plain", output=None):
+    """Generates the Verilog of a machine: one file, module ``top``.
+
+    Parameters
+    ----------
+    machine : str, path or MachineConfig
+    popcount : str
+        ``plain`` for synthesis, ``countones`` for fast simulation.
+    output : path or None
+        File to write.
+
+    Returns
+    -------
+    str
+    """
+    config = load_machine(machine)
+    if output is not None:
+        check_output(output, "Verilog")
+
+    from xnorloom.hw.flow.verilog import emit
+
+    text = emit(config, popcount=popcount)
+    if output is not None:
+        write_text(output, text)
+    return text
+
+
+def estimate(image):
+    """Cycles, stalls and utilization per layer of one run, without simulating.
+
+    Parameters
+    ----------
+    image : path or sw.machine.image.Image
+
+    Returns
+    -------
+    dict
+        ``machine``, ``network``, ``images`` and ``layers``: per layer ``name``, shapes, planes,
+        ``passes``, ``cycles``, ``busy``, ``stalled_on_drain``, ``stalled_on_output``,
+        ``stalled_on_input``, ``utilization``; the last entry, ``all``, is of the whole run.
+    """
+    image = load_image(image)
+    from xnorloom.sw.machine.estimate import estimate as estimate_layers
+    from xnorloom.sw.machine.estimate import estimate_cycles
+
+    rows = estimate_layers(image)
+    total = estimate_cycles(image)
+    whole = {key: sum(row[key] for row in rows) for key in _SUMS}
+    lanes = image.config.rows * image.config.cols * image.config.lanes
+    whole |= {"name": "all", "cycles": total, "passes": None,
+              "utilization": whole["useful"] / (total * lanes)}
+    return {"machine": image.config.name, "network": image.metadata["network"],
+            "images": image.batch, "layers": [*rows, whole]}
+
+
+_SUMS = ("busy", "stalled_on_drain", "stalled_on_output", "stalled_on_input", "useful")
+
+
+def inspect(image):
+    """Header, layers, memory map and checksums of an image, as a dictionary of plain values.
+
+    Parameters
+    ----------
+    image : path or sw.machine.image.Image
+    """
+    image = load_image(image)
+    from xnorloom.hw.spec.config import FORMAT_VERSION
+    from xnorloom.hw.spec.memory import banks
+
+    usage = image.metadata["usage"]
+    memories = [{"name": memory.name.lower(), "banks": bank.count, "depth": bank.depth,
+                 "width": bank.width, "used": usage.get(memory.name.lower(), 0)}
+                for memory, bank in banks(image.config).items()]
+    return {
+        "network": image.metadata["network"], "info": image.metadata["info"],
+        "machine": image.config.as_dict(), "fingerprint": f"{image.config.fingerprint:08x}",
+        "format_version": FORMAT_VERSION, "batch": image.batch, "bytes": len(image.to_bytes()),
+        "program_words": len(image.program), "program_crc32": f"{image.crc32:08x}",
+        "input": image.metadata["input"], "layers": image.layers, "memories": memories,
+    }

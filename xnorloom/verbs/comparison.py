@@ -1,0 +1,210 @@
+"""``compare``: torch, integer reference and RTL, every value of every layer, every cycle."""
+
+import time
+
+import numpy as np
+
+from xnorloom.hw.spec.config import load_machine
+
+from ..output import check_output, write_json
+from ..report.progress import track
+from ..report.report import new_report, scheme_entry
+from . import running
+from .building import load_network
+from .inputs import test_images
+
+__all__ = ["compare", "compare_on"]
+
+_STALLS = ("stalled_on_drain", "stalled_on_output", "stalled_on_input")
+
+
+def compare(model, data="digits", machine="default", *, in_shape=None, count=None, batch=None,
+            engine="verilator", json=None, verbose=False):
+    """Shows that torch, the integer reference and the simulated machine agree to the last bit.
+
+    Parameters
+    ----------
+    model : path or torch.nn.Module
+        A checkpoint, or a quantized model of your own.
+    data : str, sw.data.Dataset or pair of arrays
+        What to run: test images of a data set, or ``(images, labels)``.
+    machine : str, path or MachineConfig
+    in_shape : tuple of int or None
+        ``(channels, height, width)``; None: that of the images.
+    count : int or None
+        Images to run; None: all.
+    batch : int or None
+        Images per run; None: as many as fit.
+    engine : str
+        ``verilator`` or ``icarus``.
+    json : path or None
+        Also write the report there.
+    verbose : bool
+        Whether progress is printed.
+
+    Returns
+    -------
+    dict
+        A report, see :mod:`xnorloom.report.report`, with one scheme. Its mismatches and cycles tell
+        the result: nothing is raised where something differs.
+
+    Raises
+    ------
+    ValueError
+        If the model, the machine, the data, an output or a tool is not as it must be.
+    """
+    start = time.monotonic()
+    config = load_machine(machine)
+    if json is not None:
+        check_output(json, "Report")
+    images, labels = test_images(data, count)
+    prepared = _Prepared(model, config, in_shape or images.shape[1:], batch, verbose)
+    with running.open_machine(config, engine=engine, verbose=verbose) as transport:
+        entry = prepared.entry(transport, images, labels, whole=count is None, verbose=verbose)
+        cycles, seconds = transport.cycles, transport.seconds
+    report = new_report(config, [entry], cycles, seconds, time.monotonic() - start)
+    if json is not None:
+        write_json(json, report)
+    return report
+
+
+def compare_on(transport, model, config, images, labels, *, output=None, whole=True,
+               verbose=False):
+    """Like :func:`compare`, on a machine that already runs and that others use too.
+
+    Parameters
+    ----------
+    transport : sw.machine.transport.Transport
+    model : path or torch.nn.Module
+    config : MachineConfig
+    images, labels : array
+        What to run.
+    whole : bool
+        Whether that is the whole test set, on which the checkpoint's float accuracy was measured.
+    output : path or None
+        Image file to write.
+    verbose : bool
+
+    Returns
+    -------
+    dict
+        Entry of one scheme of a report.
+    """
+    prepared = _Prepared(model, config, images.shape[1:], None, verbose)
+    if output is not None:
+        prepared.image.save(output)
+    return prepared.entry(transport, images, labels, whole=whole, verbose=verbose)
+
+
+class _Prepared:
+    """A model in all its forms: quantized, snapped, lowered, compiled."""
+
+    def __init__(self, model, config, in_shape, batch, verbose):
+        with track("compile", shown=verbose) as advance:
+            network, self.snapped, self.model = load_network(model, config, tuple(in_shape))
+            from xnorloom.sw.passes.compiler import compile_network
+
+            self.image = compile_network(network, config, batch=batch)
+            advance(1, f"{network.name}, {self.image.batch} images per run")
+        self.config = config
+
+    def entry(self, transport, images, labels, *, whole, verbose):
+        """Runs everything and counts what differs."""
+        from xnorloom.sw.machine.driver import Driver
+        from xnorloom.sw.machine.reference import ReferenceMachine
+        from xnorloom.sw.quantizers import scheme_name
+
+        described = self.image.metadata
+        name = scheme_name(described["info"].get("scheme")) or described["network"]
+        with track(f"{name}: torch", shown=verbose):
+            traced, scores = self._torch(images, labels)
+        with track(f"{name}: integer reference", len(images), shown=verbose) as advance:
+            driver = Driver(ReferenceMachine(self.config), self.image)
+            driver.load()
+            reference = driver.run(images, observe=True,
+                                   progress=lambda done, _total: advance(done))
+        with track(f"{name}: RTL", 2 * len(images), shown=verbose) as advance:
+            driver = Driver(transport, self.image)
+            driver.reset()
+            driver.load()
+            # First as it is meant to run, back to back; then stopping to read every map.
+            run = driver.run(images, progress=lambda done, _total: advance(done))
+            rtl = driver.run(images, observe=True,
+                             progress=lambda done, total: advance(total + done))
+        if labels is not None:
+            scores["hardware"] = float((run.labels == labels).mean())
+            if whole:
+                scores["float"] = self.image.metadata["info"].get("accuracy", {}).get("float")
+        layers = self._layers(traced, reference, rtl, run)
+        from xnorloom.sw.machine.estimate import estimate_cycles
+
+        cycles = {"predicted": estimate_cycles(self.image) * len(run.batches),
+                  "measured": run.cycles}
+        return scheme_entry(name, len(images), scores, layers, cycles, self._timeline(run))
+
+    def _torch(self, images, labels):
+        import torch
+
+        tensor = torch.as_tensor(images)
+        traced, scores = self.snapped.trace(tensor), {}
+        if labels is not None:
+            with torch.no_grad():
+                for stage, model in (("quantized", self.model), ("snapped", self.snapped)):
+                    if stage == "quantized" and model is self.snapped:
+                        continue
+                    guess = model(tensor).argmax(dim=1).numpy()
+                    scores[stage] = float((guess == labels).mean())
+        return traced, scores
+
+    def _layers(self, traced, reference, rtl, run):
+        from xnorloom.sw.machine.estimate import estimate
+
+        rows = []
+        batches = len(run.batches)
+        for layer, predicted, counters in zip(self.image.layers, estimate(self.image), run.layers,
+                                              strict=True):
+            name = layer["name"]
+            expected = traced[name]
+            if layer["sign"] is not None:
+                expected = expected * np.array(layer["sign"])[:, None, None]
+            differ = _differing(reference.maps[name], rtl.maps[name])
+            if layer["raw"]:
+                # The run back to back returns these too, so it is held to them as well.
+                differ += _differing(rtl.maps[name], run.accumulators)
+            rows.append({
+                "name": name, "in_shape": list(layer["in_shape"]),
+                "out_shape": list(layer["out_shape"]), "kernel": list(layer["kernel"]),
+                "stride": list(layer["stride"]),
+                "activation_planes": layer["activation_planes"],
+                "weight_planes": layer["weight_planes"], "passes": predicted["passes"],
+                "cycles": {"predicted": predicted["cycles"] * batches,
+                           "measured": counters["cycles"]},
+                "busy_cycles": counters["busy"],
+                **{f"{stall}_cycles": counters[stall] for stall in _STALLS},
+                "useful_lane_cycles": predicted["useful"] * batches,
+                "lanes_total": self.config.rows * self.config.cols * self.config.lanes,
+                "mismatches": {"torch_vs_reference": _differing(expected, reference.maps[name]),
+                               "reference_vs_rtl": differ},
+                "values_compared": int(reference.maps[name].size),
+            })
+        return rows
+
+    def _timeline(self, run):
+        """Which layer ran when in the first batch; between layers the machine fetches one."""
+        from xnorloom.sw.machine.estimate import estimate
+
+        first, clock, intervals = run.batches[0], 0, []
+        for row, counters in zip(estimate(self.image), first.layers, strict=True):
+            clock += counters["stalled_on_input"]
+            lanes = self.config.rows * self.config.cols * self.config.lanes
+            intervals.append({"layer": row["name"], "start": clock,
+                              "end": clock + counters["cycles"],
+                              "utilization": row["useful"] / (counters["cycles"] * lanes)})
+            clock += counters["cycles"]
+        return {"images": self.image.batch, "cycles": first.cycles, "intervals": intervals}
+
+
+def _differing(one, other):
+    if one.shape != other.shape:
+        return max(one.size, other.size)
+    return int((one.astype(np.int64) != other.astype(np.int64)).sum())

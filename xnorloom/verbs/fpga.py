@@ -1,0 +1,69 @@
+"""``synth`` and ``route``: what a machine costs on an FPGA."""
+
+from xnorloom.hw.spec.config import load_machine
+
+from ..report.progress import track
+
+__all__ = ["route", "synth"]
+
+
+def synth(machine="default", *, target="ecp5", verbose=False):
+    """Synthesizes a machine and counts what its modules take.
+
+    Parameters
+    ----------
+    machine : str, path or MachineConfig
+    target : str
+        ``ecp5``, ``ice40`` or ``xc7``.
+    verbose : bool
+        Whether progress is printed.
+
+    Returns
+    -------
+    dict
+        What :func:`hw.flow.synth.synthesize` returns: ``machine``, ``target``, ``modules`` (each
+        with ``name``, ``depth``, ``instances`` and the counts ``lut``, ``ff``, ``block_ram``,
+        ``dsp``, the whole machine last), ``lut_per_operation``, ``rest_per_array``.
+
+    Raises
+    ------
+    ValueError
+        If the machine or target is unknown, or synthesis fails.
+    """
+    config = load_machine(machine)
+    from xnorloom.hw.flow.synth import synthesize
+
+    with track(f"synthesize {config.name} for {target}", shown=verbose) as advance:
+        return synthesize(config, target, progress=_seconds(advance))
+
+
+def route(machine="small", *, verbose=False):
+    """Places and routes a machine on an ECP5-25F, out of context.
+
+    Parameters
+    ----------
+    machine : str, path or MachineConfig
+    verbose : bool
+        Whether progress is printed.
+
+    Returns
+    -------
+    dict
+        What :func:`hw.flow.route.route` returns: ``machine``, ``device``, ``megahertz``,
+        ``utilization``, ``critical_path``.
+
+    Raises
+    ------
+    ValueError
+        If the machine is unknown, does not fit, or cannot be routed.
+    """
+    config = load_machine(machine)
+    from xnorloom.hw.flow.route import route as place_and_route
+
+    with track(f"place and route {config.name}", shown=verbose) as advance:
+        return place_and_route(config, progress=_seconds(advance))
+
+
+def _seconds(advance):
+    """What a tool calls while it works: how far it is, it cannot say."""
+    return lambda seconds: advance(int(seconds), "s")

@@ -1,0 +1,107 @@
+"""``simulate``: an image in the simulated machine."""
+
+from ..errors import check_choice
+from ..output import check_output, write_json
+from ..report.progress import track
+from ..report.report import simulation_speed
+from .building import load_image
+from .inputs import test_images
+
+__all__ = ["open_machine", "simulate"]
+
+
+def open_machine(config, *, engine="verilator", waves=None, verbose=False):
+    """Generates, builds and starts a simulated machine; use it as a context manager.
+
+    Parameters
+    ----------
+    config : MachineConfig
+    engine : str
+        ``verilator`` or ``icarus``.
+    waves : path or None
+        File for waves, ``.fst`` or ``.vcd``.
+    verbose : bool
+        Whether progress is printed.
+
+    Raises
+    ------
+    ValueError
+        If a tool is missing, or the waves cannot be written.
+    """
+    from xnorloom.sim.toolchain import ENGINES, tool_versions
+    from xnorloom.sim.transport import RtlTransport
+
+    # Before the work: generating a machine takes longer than finding out that nothing runs it.
+    tool_versions(check_choice("Engine", engine, ENGINES))
+    with track(f"generate and build machine {config.name} for {engine}", shown=verbose):
+        return RtlTransport(config, engine=engine, waves=waves)
+
+
+def simulate(image, data="digits", *, count=None, engine="verilator", waves=None, json=None,
+             verbose=False):
+    """Runs an image in the simulated machine, cycle by cycle.
+
+    Parameters
+    ----------
+    image : path or sw.machine.image.Image
+    data : str, sw.data.Dataset or pair of arrays
+        What to run: test images of a data set, or ``(images, labels)``.
+    count : int or None
+        Images to run; None: all, or one batch if waves are recorded.
+    engine : str
+        ``verilator`` or ``icarus``.
+    waves : path or None
+        File for waves, ``.fst`` or ``.vcd``.
+    json : path or None
+        Also write the result there.
+    verbose : bool
+        Whether progress is printed.
+
+    Returns
+    -------
+    dict
+        ``images``, ``predictions``, ``accuracy`` (``hardware``; None without labels), ``cycles``
+        (``predicted``, ``measured``), ``layers`` (counters of each), ``simulation``, ``machine``,
+        ``versions``.
+
+    Raises
+    ------
+    ValueError
+        If the image, the data, an output or a tool is not as it must be.
+    """
+    image = load_image(image)
+    if json is not None:
+        check_output(json, "Result")
+    if waves is not None:
+        check_output(waves, "Waves")
+        count = count or image.batch
+    images, labels = test_images(data, count)
+
+    from xnorloom.sw.machine.driver import Driver
+    from xnorloom.sw.machine.estimate import estimate_cycles
+
+    from ..report.environment import versions
+
+    with open_machine(image.config, engine=engine, waves=waves, verbose=verbose) as machine:
+        with track(f"simulate {len(images)} images", len(images), shown=verbose) as advance:
+            driver = Driver(machine, image)
+            driver.load()
+            run = driver.run(images, progress=lambda done, _total: advance(
+                done, f"{simulation_speed(machine.cycles, machine.seconds):,} cycles/s"))
+        cycles, seconds = machine.cycles, machine.seconds
+    result = {
+        "images": len(images),
+        "predictions": [int(label) for label in run.labels],
+        "accuracy": {"hardware": None if labels is None
+                     else float((run.labels == labels).mean())},
+        "cycles": {"predicted": estimate_cycles(image) * len(run.batches),
+                   "measured": run.cycles},
+        "layers": [{"name": layer["name"], **counters}
+                   for layer, counters in zip(image.layers, run.layers, strict=True)],
+        "simulation": {"engine": engine, "cycles": cycles, "seconds": round(seconds, 3),
+                       "cycles_per_second": simulation_speed(cycles, seconds)},
+        "machine": image.config.as_dict(), "versions": versions(),
+    }
+    if json is not None:
+        write_json(json, result)
+    return result
