@@ -18,7 +18,23 @@ from .memory.bank import Bank
 from .spec.link import ErrorCode, Opcode
 from .spec.memory import PROFILE_LAYERS, Memory
 
-__all__ = ["Loom"]
+__all__ = ["PORTS", "Loom"]
+
+PORTS = {
+    "i__payload": (In(32), "word from the host"),
+    "i__valid": (In(1), "a word is offered"),
+    "i__ready": (Out(1), "the word is taken at the next edge"),
+    "o__payload": (Out(32), "word to the host"),
+    "o__valid": (Out(1), "a word is offered"),
+    "o__ready": (In(1), "the word is taken at the next edge"),
+    "registers__address": (In(4), "register, by word"),
+    "registers__write": (In(1), "registers__write_data is stored at the next edge"),
+    "registers__write_data": (In(32), "word to store"),
+    "registers__read_data": (Out(32), "word at registers__address, in the same cycle"),
+    "busy": (Out(1), "a frame is coming in, a request is carried out, or an answer leaves"),
+    "error": (Out(1), "there was a fault; words are swallowed until a soft reset"),
+}
+"""Ports of the machine besides ``clk`` and ``rst``: direction and width, and what they mean."""
 
 
 class Loom(wiring.Component):

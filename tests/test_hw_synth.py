@@ -76,12 +76,12 @@ def test_other_families(target, memory):
 
 
 def test_instances_of_shared_modules_are_all_counted():
-    leaf, pair = {"LUT4": 3, "CCU2C": 1}, {"top.pair.leaf_0": 2, "TRELLIS_FF": 1}
-    top = {"top.pair": 3, "DP16KD": 1, "MULT18X18D": 2}
+    leaf, pair = {"LUT4": 3, "CCU2C": 1}, {"top__pair__leaf_0": 2, "TRELLIS_FF": 1}
+    top = {"top__pair": 3, "DP16KD": 1, "MULT18X18D": 2}
     whole = {"LUT4": 18, "CCU2C": 6, "TRELLIS_FF": 3, "DP16KD": 1, "MULT18X18D": 2}
     statistics = {"modules": {name: {"num_cells_by_type": cells} for name, cells in (
-        ("\\top.pair.leaf_0", leaf), ("\\top.pair", pair), ("\\top", top))},
-        "design": {"num_cells_by_type": whole | {"top.pair": 3}}}
+        ("\\top__pair__leaf_0", leaf), ("\\top__pair", pair), ("\\top", top))},
+        "design": {"num_cells_by_type": whole | {"top__pair": 3}}}
     tree = area_tree(statistics, "ecp5")
     assert tree.total == {"lut": 30, "ff": 3, "block_ram": 1, "dsp": 2}
     assert [(module.path, module.instances, depth) for module, depth in tree.walk()] == [

@@ -4,28 +4,35 @@
 import hashlib
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from amaranth.back import verilog
+from amaranth.lib.wiring import In, Out
 
 from xnorloom.hw.array.popcount import COUNTONES_MODULE, STRATEGIES, MismatchCount
+from xnorloom.hw.flow.header import header
 from xnorloom.hw.flow.share import share_modules
-from xnorloom.hw.flow.verilog import emit
+from xnorloom.hw.flow.verilog import _INITIAL, VerilogError, _without_zeros, emit
 from xnorloom.hw.flow.yowasp import run_tool
-from xnorloom.hw.machine import Loom
-from xnorloom.hw.spec.config import PRESETS
+from xnorloom.hw.machine import PORTS, Loom
+from xnorloom.hw.spec.config import FORMAT_VERSION, PRESETS
+from xnorloom.sim.verilate import lint
 
 ROOT = Path(__file__).resolve().parent.parent
 
 _HASH = """
 import hashlib
-from hw.spec.config import PRESETS
-from hw.verilog import emit
+from xnorloom.hw.spec.config import PRESETS
+from xnorloom.hw.flow.verilog import emit
 print(hashlib.sha256(emit(PRESETS["tiny"]).encode()).hexdigest())
 """
+
+_INPUTS = ("clk", "rst", *(name for name, (port, _) in PORTS.items() if port.flow is In))
+_OUTPUTS = tuple(name for name, (port, _) in PORTS.items() if port.flow is Out)
 
 
 @pytest.fixture(scope="module")
@@ -33,16 +40,43 @@ def tiny():
     return emit(PRESETS["tiny"])
 
 
-def test_nothing_but_zeros_of_memories_is_left_out(tiny):
-    whole = verilog.convert(Loom(PRESETS["tiny"]), name="top", emit_src=False,
-                            strip_internal_attrs=True)
+@pytest.fixture(scope="module")
+def whole():
+    """What Amaranth writes for the same machine."""
+    return verilog.convert(Loom(PRESETS["tiny"]), name="top", emit_src=False,
+                           strip_internal_attrs=True)
+
+
+def _modules(text):
+    return re.findall(r"^module (\S+)", text, re.MULTILINE)
+
+
+def test_nothing_but_zeros_of_memories_is_left_out(tiny, whole):
     initial = re.compile(r"^ +initial begin\n.*?^ +end\n", re.MULTILINE | re.DOTALL)
-    assert initial.sub("", tiny) == initial.sub("", whole)
+    shared = share_modules(whole)
+    assert initial.sub("", tiny) == header(PRESETS["tiny"], popcount="plain", name="top") \
+        + initial.sub("", shared)
     # A process may assign 0 to a single bit just as a memory's cell starts with it.
     assert re.search(r"^ +\w+\[\d+\] = 1'h0;$", tiny, re.MULTILINE)
     kept = "".join(initial.findall(tiny)).splitlines()
-    zeros = [line for line in "".join(initial.findall(whole)).splitlines() if line not in kept]
-    assert zeros and all(re.fullmatch(r" +\S+\[\d+\] = \d+'h0+;", line) for line in zeros)
+    zeros = [line for line in "".join(initial.findall(shared)).splitlines()
+             if line not in (*kept, "  initial begin", "  end")]
+    assert zeros and all(re.fullmatch(r" +\S+\[\d+\] = \d+'[hd]0+;", line) for line in zeros)
+
+
+def test_no_zero_of_a_memory_is_left(tiny):
+    memories = re.findall(r"^  reg \[\d+:\d+\] (\S+) \[\d+:\d+\];$", tiny, re.MULTILINE)
+    assert memories
+    for name in set(memories):
+        assert not re.search(rf"^ +{name}\[\d+\] = \d+'\w0+;", tiny, re.MULTILINE)
+
+
+def test_other_contents_of_a_memory_are_kept():
+    text = ("  initial begin\n    cells[0] = 32'd0;\n    cells[1] = 8'h00;\n    cells[2] = 32'd20;\n"
+            "    cells[3] = 8'h30;\n    cells[4] = 4'bx;\n  end\n")
+    assert _INITIAL.sub(_without_zeros, text) == (
+        "  initial begin\n    cells[2] = 32'd20;\n    cells[3] = 8'h30;\n    cells[4] = 4'bx;\n"
+        "  end\n")
 
 
 def test_same_bytes_under_any_hash_seed(tiny):
@@ -60,22 +94,81 @@ def test_no_trace_of_where_it_was_emitted(tiny):
     assert not re.search(r'"/|\.py\b', tiny)
 
 
-def test_modules_of_equal_text_are_shared(tiny):
-    shared = share_modules(tiny)
-    elements = re.findall(r"^module (\\top\.datapath\.array\.element\S+)", tiny, re.MULTILINE)
-    kept = re.findall(r"^module (\\top\.datapath\.array\.element\S+)", shared, re.MULTILINE)
-    assert set(kept) < set(elements)
-    defined = set(re.findall(r"^module (\S+)", shared, re.MULTILINE))
-    used = set(re.findall(r"^  (\\top\.\S+) +\S+ +\($", shared, re.MULTILINE))
-    assert used <= defined
-    assert share_modules(shared) == shared
+def test_the_header_names_machine_and_ports(tiny):
+    config = PRESETS["tiny"]
+    comment = tiny[:tiny.index("\nmodule ")].splitlines()
+    assert comment[0] == "// SPDX-License-Identifier: Apache-2.0"
+    assert all(line.startswith("//") for line in comment if line)
+    said = " ".join(comment)
+    assert f"Fingerprint {config.fingerprint:08x}, format version {FORMAT_VERSION}" in said
+    for field, value in config.as_dict().items():
+        assert re.search(rf"^//   {field} +{str(value).lower()}$", tiny, re.MULTILINE), field
+    body = tiny[tiny.index("\nmodule top"):tiny.index("\nendmodule")]
+    ports = re.findall(r"^  (in|out)put (?:\[(\d+):0\] )?(\w+);$", body, re.MULTILINE)
+    assert {name for _, _, name in ports} == {*_INPUTS, *_OUTPUTS}
+    for way, high, name in ports:
+        assert re.search(rf"^//   {name} +{way} +{int(high or 0) + 1}  \w.+$", tiny, re.MULTILINE)
+
+
+def test_modules_of_equal_text_are_written_once(tiny, whole):
+    assert len(_modules(tiny)) < len(_modules(whole))
+    # Where in the array an element sits shows in its ports, what it holds is the same everywhere.
+    assert len([name for name in _modules(whole) if ".mismatches" in name]) == 2 * 2
+    assert "top__datapath__array__element__mismatches" in _modules(tiny)
+    bodies = re.findall(r"^module \S+ ?(\(.*?^endmodule)", tiny, re.MULTILINE | re.DOTALL)
+    assert len(set(bodies)) == len(bodies) == len(_modules(tiny))
+    used = set(re.findall(r"^  ([\w$\\.]+) +\\?\S+ +\($", tiny, re.MULTILINE))
+    assert used == set(_modules(tiny)) - {"top"}
 
 
 def test_modules_that_differ_are_not_shared():
-    text = ("module a (x);\n  \\b  one (\n    .x(x)\n  );\n  \\c  two (\n    .x(x)\n  );\n"
-            "endmodule\n\n"
-            "module \\b (x);\n  input x;\nendmodule\n\nmodule \\c (x);\n  output x;\nendmodule\n")
-    assert share_modules(text) == text
+    text = ("module a (x);\n  \\a.b_0  one (\n    .x(x)\n  );\n  \\a.b_1  two (\n    .x(x)\n"
+            "  );\nendmodule\n\n"
+            "module \\a.b_0 (x);\n  input x;\nendmodule\n\nmodule \\a.b_1 (x);\n  output x;\n"
+            "endmodule\n")
+    plain = text.replace("\\a.b_0 ", "a__b_0 ").replace("\\a.b_1 ", "a__b_1 ")
+    assert share_modules(text) == plain
+    assert _modules(share_modules(text.replace("output", "input"))) == ["a", "a__b"]
+
+
+def test_names_of_modules_never_meet():
+    body = "(x);\n  input [{}:0] x;\nendmodule\n"
+    names = ("\\t.a_0", "\\t.a_1", "\\t.a$7", "\\t.a_0$7", "\\t.a_0_7")
+    text = "\n".join(f"module {name} {body.format(k)}" for k, name in enumerate(names))
+    plain = _modules(share_modules(text))
+    assert len(set(plain)) == len(names)
+    assert all(re.fullmatch(r"t__a\w*", name) for name in plain)
+
+
+def test_every_module_begins_with_the_name():
+    text = emit(PRESETS["tiny"], popcount="countones", name="loom")
+    assert "loom" in _modules(text) and "loom__countones" in _modules(text)
+    assert all(name == "loom" or name.startswith("loom__") for name in _modules(text))
+    assert emit(PRESETS["tiny"], popcount="countones") == re.sub(r"\bloom(__|\b)", r"top\1", text)
+
+
+@pytest.mark.parametrize("name", ["", "2nd", "a b", "a.b", "a-b", "\\a", None])
+def test_a_name_that_is_none_is_refused(name):
+    with pytest.raises(VerilogError, match=f"not {re.escape(repr(name))}$"):
+        emit(PRESETS["tiny"], name=name)
+
+
+def test_two_machines_fit_in_one_design(tmp_path):
+    inputs = ", ".join(f".{name}({name})" for name in _INPUTS)
+    outputs = ", ".join(f".{name}()" for name in _OUTPUTS)
+    ports = ", ".join(f"input [{port.shape - 1}:0] {name}" for name, port in (
+        ("clk", In(1)), ("rst", In(1)),
+        *((name, port) for name, (port, _) in PORTS.items() if port.flow is In)))
+    design = "\n".join([
+        emit(PRESETS["tiny"], popcount="countones", name="one"),
+        emit(PRESETS["small"], popcount="countones", name="two"),
+        f"module top ({ports});", f"one first ({inputs}, {outputs});",
+        f"two second ({inputs}, {outputs});", "endmodule", ""])
+    lint(design)
+    if shutil.which("iverilog"):
+        (tmp_path / "top.v").write_text(design)
+        subprocess.run(["iverilog", "-g2012", "-t", "null", "-s", "top", "top.v"], check=True,
+                       cwd=tmp_path)
 
 
 def _popcounts(lanes, stages, folder, *, mistake=False):

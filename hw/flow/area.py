@@ -122,7 +122,7 @@ def _add(place, module, instances, modules, target):
 
 
 def _child(place, module):
-    name = _NUMBERS.sub("", module.rpartition(".")[2].partition("$")[0])
+    name = _NUMBERS.sub("", module.rpartition("__")[2].partition("$")[0])
     path = name if place.path == "top" else f"{place.path}.{name}"
     for child in place.children:
         if child.path == path:

