@@ -20,7 +20,7 @@ from xnorloom.hw.spec.link import Opcode
 from xnorloom.sim import toolchain
 from xnorloom.sim.emitted import emitted
 from xnorloom.sim.errors import SimulationError
-from xnorloom.sim.simulator import run_stock
+from xnorloom.sim.runners import run_stock
 from xnorloom.sim.transport import RtlTransport
 from xnorloom.sim.verilate import build_bare
 from xnorloom.sw.machine.driver import Driver

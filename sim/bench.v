@@ -18,6 +18,7 @@ module bench;
     reg  [31:0] ask_stall_i = 0;    // gaps in the words sent, in 256ths
     reg  [31:0] ask_stall_o = 0;    // gaps in taking words, in 256ths
     reg  [31:0] ask_seed = 1;       // of both, not 0
+    reg         ask_record = 1;     // whether waves are recorded
     reg         ask_rst = 1;
     reg  [31:0] ask_address = 0;
     reg         ask_write = 0;
@@ -122,6 +123,9 @@ module bench;
         unknown = lost;
         done = stopped;
     end
+
+    // For Icarus; under Verilator, which ignores these, the main program looks at the signal itself.
+    always @(ask_record) if (ask_record) $dumpon; else $dumpoff;
 
     reg  [31:0] noise = 1;
     reg  [31:0] word;

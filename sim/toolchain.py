@@ -4,6 +4,7 @@ import functools
 import importlib.util
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 import tempfile
@@ -53,8 +54,39 @@ def require(program):
 
 
 def compiler():
-    """Full path of the C++ compiler: ``$CXX`` if set, else ``g++``."""
-    return require(os.environ.get("CXX") or "g++")
+    """Words of the C++ compiler's command: those of ``$CXX`` if set, as a shell splits them, else
+    ``g++``; the first is a full path.
+
+    Raises
+    ------
+    ToolMissing
+        If there is no such program.
+    SimulationError
+        If the quotes in ``$CXX`` do not pair.
+    """
+    given = os.environ.get("CXX", "")
+    try:
+        words = shlex.split(given) or ["g++"]
+    except ValueError as error:
+        raise SimulationError(f"Environment variable CXX must be a command as a shell reads it, "
+                              f"not {given!r}: {error}") from None
+    return [require(words[0]), *words[1:]]
+
+
+@functools.cache
+def _compiler_version(*command):
+    """What the compiler calls itself; a launcher before it, as ccache, runs only with it."""
+    try:
+        answer = subprocess.run([*command, "--version"], capture_output=True, text=True,
+                                timeout=30, check=False, stdin=subprocess.DEVNULL)
+        said = (answer.stderr.strip() or answer.stdout.strip()).partition("\n")[0]
+        failed = answer.returncode != 0
+    except (OSError, subprocess.TimeoutExpired) as error:
+        said, failed = str(error), True
+    if failed:
+        raise ToolMissing(f"Simulation needs a C++ compiler that runs, but "
+                          f"{shlex.join(command)!r} says: {said or 'nothing'}")
+    return answer.stdout.strip().partition("\n")[0]
 
 
 def verilator_root():
@@ -109,7 +141,7 @@ def tool_versions(engine):
     verilator_root()
     require("make")
     return versions | {"verilator": metadata.version("verilator"),
-                       "compiler": _first_line(compiler(), "--version")}
+                       "compiler": _compiler_version(*compiler())}
 
 
 def check_fst():
@@ -123,7 +155,7 @@ def check_fst():
     with tempfile.TemporaryDirectory() as folder:
         probe = Path(folder) / "probe.cpp"
         probe.write_text("#include <lz4.h>\n#include <zlib.h>\nint main() { return 0; }\n")
-        answer = subprocess.run([compiler(), str(probe), "-o", f"{folder}/probe", "-llz4", "-lz"],
+        answer = subprocess.run([*compiler(), str(probe), "-o", f"{folder}/probe", "-llz4", "-lz"],
                                 capture_output=True, check=False, timeout=120)
     if answer.returncode:
         raise ToolMissing("Waves in FST need the headers of lz4 and zlib, which are not "

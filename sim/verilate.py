@@ -2,11 +2,13 @@
 
 import os
 import platform
+import shlex
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
+import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -14,21 +16,27 @@ from . import toolchain
 from .errors import SimulationError
 
 __all__ = ["BENCH", "BENCH_MODULE", "VERILATOR_ARGS", "WAIVERS", "build_bare", "build_folder",
-           "control_file", "lint", "make_variables", "run_command"]
+           "compile_model", "control_file", "lint", "make_variables", "run_command", "tune"]
 
 _HERE = Path(__file__).resolve().parent
 BENCH = _HERE / "bench.v"
 WAIVERS = _HERE / "waivers.vlt"
 BENCH_MODULE = "bench"
 
+_BUILD_SECONDS = 3600
+
 _REQUESTS = ("go", "ask_stream", "ask_limit", "ask_exchange", "ask_words", "ask_stall_i",
-             "ask_stall_o", "ask_seed", "ask_rst", "ask_address", "ask_write", "ask_write_data")
+             "ask_stall_o", "ask_seed", "ask_record", "ask_rst", "ask_address", "ask_write",
+             "ask_write_data")
 _ANSWERS = ("done", "finished", "cycles", "sent", "received", "read_data", "busy", "error",
             "unknown")
 """Signals of the bench that the server reaches. All others are free for Verilator to optimize."""
 
 VERILATOR_ARGS = ("--timing", "-O3", "--x-assign", "fast", "--x-initial", "fast", "--no-assert",
+                  "--output-split", "4000", "--output-split-cfuncs", "2500",
                   "-Wno-fatal", "-Wno-lint")
+"""Functions of a bounded length: Verilator's own passes take time that grows with the square of it,
+and files of a bounded length keep all cores busy. The simulation is no slower for it."""
 
 _LINT_ARGS = ("-Wwarn-BLKSEQ", "-Wwarn-SYNCASYNCNET", "-Wwarn-UNDRIVEN",
               "-Wwarn-LATCH", "-Wwarn-COMBDLY")
@@ -54,8 +62,9 @@ def make_variables(**values):
     """Arguments of make that complete the wheel's makefile, with ``optimize`` and ``runtime``."""
     # Every 64-bit PC since 2008 has the instruction, but compilers do not assume it.
     popcount = " -mpopcnt" if platform.machine() in ("x86_64", "AMD64") else ""
-    return [text.format(compiler=toolchain.compiler(), python=sys.executable, popcount=popcount,
-                        **values) for text in _MAKE_VARIABLES]
+    compiler = shlex.join(toolchain.compiler()).replace("$", "$$")
+    return [text.format(compiler=compiler, python=sys.executable, popcount=popcount, **values)
+            for text in _MAKE_VARIABLES]
 
 
 def control_file():
@@ -75,11 +84,13 @@ def tune(folder):
 
 @contextmanager
 def build_folder(verilog):
-    """Temporary folder with the machine's text as ``top.v`` and the control file ``public.vlt``."""
+    """Temporary folder with the machine's text as ``top.v``, the bench and the control file
+    ``public.vlt``."""
     with tempfile.TemporaryDirectory(prefix="xnorloom-build-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         (folder / "top.v").write_text(verilog)
         (folder / "public.vlt").write_text(control_file())
+        shutil.copyfile(BENCH, folder / BENCH.name)
         yield folder
 
 
@@ -122,15 +133,64 @@ def build_bare(verilog, main, folder):
         run_command([command, "-cc", "--exe", "-Mdir", "build", "--top-module", BENCH_MODULE,
                      "--prefix", "Vtop", "-o", BENCH_MODULE, "--timescale", "1ns/1ps",
                      *VERILATOR_ARGS, str(Path(main).resolve()), "public.vlt", "top.v",
-                     str(BENCH)], place, env)
+                     BENCH.name], place, env)
         tune(place / "build")
-        run_command([toolchain.require("make"), "-j", "2", "-C", "build", "-f", "Vtop.mk",
-                     *make_variables(optimize=2, runtime="-O2")], place, env)
+        compile_model(place / "build", env, make_variables(optimize=2, runtime="-O2"))
         return Path(shutil.copy(place / "build" / BENCH_MODULE, Path(folder) / "bare"))
 
 
-def run_command(command, cwd, env):
+def compile_model(folder, env, arguments, progress=None):
+    """Compiles what Verilator wrote, on all cores.
+
+    Parameters
+    ----------
+    folder : path
+        What Verilator wrote.
+    env : dict of str
+        Environment.
+    arguments : list of str
+        For make: variables and options.
+    progress : callable or None
+        Called as ``progress("compile", done, total)`` about twice a second; counts files.
+
+    Raises
+    ------
+    SimulationError
+        If it fails; the message ends with what was said.
+    """
+    folder = Path(folder)
+    jobs = len(os.sched_getaffinity(0))
+    make = [toolchain.require("make"), "-f", "Vtop.mk", *arguments]
+    watch = None
+    if progress is not None:
+        ready = len(list(folder.glob("*.o")))
+        total = run_command([*make, "-n"], folder, env).count(" -c ")
+
+        def watch():
+            progress("compile", min(len(list(folder.glob("*.o"))) - ready, total), total)
+
+        watch()
+    run_command([*make, "-j", str(jobs)], folder, env, watch)
+
+
+def run_command(command, cwd, env, watch=None):
     """Runs a command; an interrupt or a failure takes its whole process group down.
+
+    Parameters
+    ----------
+    command : list of str
+        Program and arguments.
+    cwd : path
+        Where it runs.
+    env : dict of str
+        Environment.
+    watch : callable or None
+        Called about twice a second meanwhile.
+
+    Returns
+    -------
+    str
+        What it said.
 
     Raises
     ------
@@ -144,7 +204,7 @@ def run_command(command, cwd, env):
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
                           errors="replace", start_new_session=True) as process:
         try:
-            output, _ = process.communicate(timeout=3600)
+            output = _output(process, watch)
         except BaseException:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
@@ -156,3 +216,17 @@ def run_command(command, cwd, env):
         said = "\n".join(lines[first:first + 20])
         raise SimulationError(f"Simulation must build, but {Path(command[0]).name!r} failed with "
                               f"status {process.returncode}:\n{said}")
+    return output
+
+
+def _output(process, watch):
+    deadline = time.monotonic() + _BUILD_SECONDS
+    while True:
+        try:
+            return process.communicate(timeout=0.5)[0]
+        except subprocess.TimeoutExpired:
+            if time.monotonic() > deadline:
+                raise SimulationError(f"Simulation must build within {_BUILD_SECONDS} seconds, "
+                                      f"but {Path(process.args[0]).name!r} still runs") from None
+            if watch is not None:
+                watch()
