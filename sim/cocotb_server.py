@@ -29,10 +29,13 @@ class Server:
     ----------
     bench : handle
         The module of ``bench.v``.
+    window : list of int or None
+        First cycle of the waves and the first not in them. None: waves, if any, are of all cycles.
     """
 
-    def __init__(self, bench):
+    def __init__(self, bench, window=None):
         self.bench = bench
+        self.edges = window
         self.go = 0
         self.exchanges = 0
         self.slice_cycles = FIRST_SLICE_CYCLES
@@ -40,6 +43,19 @@ class Server:
 
     async def run(self, cycles, **requests):
         """Lets the clock run for so many cycles, or until the exchange is over."""
+        while self.edges:
+            now = _number(self.bench.cycles)
+            first, end = self.edges
+            requests["record"] = first <= now < end
+            part = min([cycles, *(edge - now for edge in self.edges if edge > now)])
+            await self._run(part, **requests)
+            cycles -= part
+            if not cycles or (part and _number(self.bench.finished)):
+                return
+            requests = {}
+        await self._run(cycles, **requests)
+
+    async def _run(self, cycles, **requests):
         self.go ^= 1
         for name, value in requests.items():
             getattr(self.bench, f"ask_{name}").value = value
@@ -115,8 +131,10 @@ class _Interrupted(Exception):
 async def serve(dut):
     """Answers requests until told to close, or until nobody is left to answer."""
     link = socket.socket(fileno=int(os.environ["XNORLOOM_SOCKET"]))
-    server = Server(dut)
-    folder = Path.cwd()
+    window = os.environ.get("XNORLOOM_WINDOW")
+    server = Server(dut, [int(edge) for edge in window.split()] if window else None)
+    folders = [Path.cwd(), *([Path(os.environ["XNORLOOM_WAVES"])]
+                             if "XNORLOOM_WAVES" in os.environ else [])]
     with link, link.makefile("r", encoding="utf-8") as lines:
         def tell(answer):
             link.sendall(json.dumps(answer).encode() + b"\n")
@@ -150,4 +168,5 @@ async def serve(dut):
         finally:
             if orphan:
                 # The transport is gone without a word, so nobody else clears up.
-                shutil.rmtree(folder, ignore_errors=True)
+                for folder in folders:
+                    shutil.rmtree(folder, ignore_errors=True)

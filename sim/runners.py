@@ -12,7 +12,7 @@ from . import toolchain
 from .errors import ToolMissing
 from .verilate import compile_model, make_variables, run_command, tune
 
-__all__ = ["HOME", "VPI_LIBRARIES", "runner_of", "run_stock"]
+__all__ = ["HOME", "RUNNER_ARGS", "VPI_LIBRARIES", "runner_of", "run_stock"]
 
 HOME = Path(xnorloom.__file__).parents[1]
 """Where the package lies: the checkout, or site-packages."""
@@ -20,9 +20,20 @@ HOME = Path(xnorloom.__file__).parents[1]
 VPI_LIBRARIES = str(cocotb_tools.config.libs_dir)
 """Where cocotb's part in the simulator's process is, which a built simulation remembers."""
 
+RUNNER_ARGS = ("-CFLAGS", "-DVL_USER_FATAL")
+"""Verilator's own way to give up writes the rest of the waves first, and for ever if it gives up
+because the disk is full."""
+
 _DUMP = "tfp->dump(main_time);"
 
-_RECORDING = """
+_ADDITIONS = """
+#include <cstdlib>
+
+void vl_fatal(const char *, int, const char *, const char *message) {
+    fprintf(stderr, "%s\\n", message);
+    std::_Exit(1);
+}
+
 static bool recording() {
     static vpiHandle handle = vpi_handle_by_name((PLI_BYTE8 *)"bench.ask_record", nullptr);
     s_vpi_value value;
@@ -31,7 +42,8 @@ static bool recording() {
     return value.value.integer;
 }
 """
-"""Waves go on and off by a signal of the bench: Verilator ignores ``$dumpon`` and ``$dumpoff``."""
+"""Waves go on and off by a signal of the bench: Verilator ignores ``$dumpon`` and ``$dumpoff``.
+What is fatal ends the process at once."""
 
 
 class _Contained:
@@ -76,12 +88,12 @@ class _Verilator(_Contained, runner.Verilator):
         return os.path.relpath(arg, self.build_dir) if inside else arg
 
     def _main(self, source):
-        """cocotb's main program, with waves that can be off."""
+        """cocotb's main program, with waves that can be off, and an end that is one."""
         text = source.read_text()
         if text.count(_DUMP) != 1 or "static vluint64_t main_time" not in text:
             raise ToolMissing(f"Simulation needs a cocotb whose {source.name!r} writes "
                                         f"waves as that of 2.0 does")
-        text = text.replace("static vluint64_t main_time", _RECORDING
+        text = text.replace("static vluint64_t main_time", _ADDITIONS
                             + "\nstatic vluint64_t main_time", 1)
         main = self.build_dir.parent / "main.cpp"
         main.write_text(text.replace(_DUMP, f"if (recording()) {_DUMP}"))

@@ -11,12 +11,11 @@ from pathlib import Path
 from . import runners, toolchain, verilate
 from .cache import BuildCache
 from .errors import SimulationError
-from .runners import HOME, VPI_LIBRARIES, runner_of
+from .runners import HOME, RUNNER_ARGS, VPI_LIBRARIES, runner_of
 from .verilate import BENCH, BENCH_MODULE, VERILATOR_ARGS, build_folder, control_file
+from .waves import FORMATS
 
 __all__ = ["Simulation", "build"]
-
-_WAVES = ("fst", "vcd")
 
 _WAKE = re.compile(r"reg (\\\$auto\$verilog_backend\S+ ) *= 0;")
 
@@ -39,19 +38,21 @@ class Simulation:
     folder: Path
     waves: str | None = None
 
-    def start(self, cwd, log, environment, pass_fds=()):
+    def start(self, cwd, log, environment, pass_fds=(), waves=None):
         """Starts the simulation as a child process in a session of its own.
 
         Parameters
         ----------
         cwd : path
-            Its working folder; with waves, it writes ``waves.fst`` or ``waves.vcd`` there.
+            Its working folder.
         log : file object
             Takes what it prints.
         environment : dict of str
             Variables beside those that cocotb needs.
         pass_fds : tuple of int
             File descriptors it inherits.
+        waves : path or None
+            Where it writes waves.
 
         Returns
         -------
@@ -62,7 +63,7 @@ class Simulation:
         tool.sim_hdl_toplevel = BENCH_MODULE
         tool.hdl_toplevel_lang = "verilog"
         tool.test_module = "xnorloom.sim.cocotb_server"
-        tool.waves = self.waves is not None
+        tool.waves = waves is not None
         tool.gui, tool.pre_cmd, tool.test_args, tool.plusargs = False, None, [], []
         try:
             tool._set_env_test()
@@ -70,11 +71,11 @@ class Simulation:
             raise SimulationError(f"Simulation needs a Python with a shared library: {error}"
                                   ) from None
         command = list(tool._test_command()[0])
-        if self.waves and self.engine == "verilator":
-            command += ["--trace-file", f"waves.{self.waves}"]
-        elif self.waves:
+        if waves is not None and self.engine == "verilator":
+            command += ["--trace-file", str(waves)]
+        elif waves is not None:
             command = [f"-{self.waves}" if arg == "-fst" else arg for arg in command]
-            command += [f"+dumpfile_path=waves.{self.waves}"]
+            command += [f"+dumpfile_path={waves}"]
         inherited = {name: value for name, value in tool.env.items()
                      if not name.startswith(("COCOTB_", "PYTEST_"))}
         env = inherited | {
@@ -117,13 +118,13 @@ def build(verilog, *, engine="verilator", waves=None, optimize=2, cache=None,
     if engine not in toolchain.ENGINES:
         raise SimulationError(f"Simulation engine must be one of {', '.join(toolchain.ENGINES)}, "
                               f"not {engine!r}")
-    if waves not in (None, *_WAVES):
-        raise SimulationError(f"Waves must be one of {', '.join(_WAVES)}, not {waves!r}")
+    if waves not in (None, *FORMATS):
+        raise SimulationError(f"Waves must be one of {', '.join(FORMATS)}, not {waves!r}")
     if waves == "fst" and engine == "verilator":
         toolchain.check_fst()
     cache = cache or BuildCache()
     flags = {"engine": engine, "waves": waves, "optimize": optimize,
-             "versions": toolchain.tool_versions(engine), "args": VERILATOR_ARGS,
+             "versions": toolchain.tool_versions(engine), "args": VERILATOR_ARGS + RUNNER_ARGS,
              "compiler": toolchain.compiler() if engine == "verilator" else None,
              "libs": VPI_LIBRARIES}
     texts = [verilog, BENCH.read_text(), control_file(),
@@ -145,7 +146,7 @@ def _make_verilator(verilog, entry, waves, optimize, cache, runtime_key, progres
                  for path in sorted(runtime.glob("verilated*.o"))]
         tool = runner_of("verilator")
         tool.optimize, tool.ready_objects, tool.progress = optimize, ready, progress
-        args = [*VERILATOR_ARGS, *(["--trace-fst"] if waves == "fst" else [])]
+        args = [*VERILATOR_ARGS, *RUNNER_ARGS, *(["--trace-fst"] if waves == "fst" else [])]
         _build(tool, folder, [folder / "public.vlt"], args, waves)
         shutil.copy(objects / BENCH_MODULE, entry / BENCH_MODULE)
         if not runtime.exists():

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from .errors import SimulationError, ToolMissing
 
-__all__ = ["ENGINES", "check_fst", "compiler", "require", "tool_versions", "verilator",
-           "verilator_root"]
+__all__ = ["ENGINES", "check_fst", "compiler", "has_fst", "require", "tool_versions",
+           "verilator", "verilator_root"]
 
 ENGINES = ("verilator", "icarus")
 """Simulators that the machine runs on."""
@@ -144,6 +144,21 @@ def tool_versions(engine):
                        "compiler": _compiler_version(*compiler())}
 
 
+@functools.cache
+def _has_fst(*command):
+    with tempfile.TemporaryDirectory() as folder:
+        probe = Path(folder) / "probe.cpp"
+        probe.write_text("#include <lz4.h>\n#include <zlib.h>\nint main() { return 0; }\n")
+        answer = subprocess.run([*command, str(probe), "-o", f"{folder}/probe", "-llz4", "-lz"],
+                                capture_output=True, check=False, timeout=120)
+    return answer.returncode == 0
+
+
+def has_fst():
+    """Whether Verilator can be built with waves in FST: the headers of lz4 and zlib are there."""
+    return _has_fst(*compiler())
+
+
 def check_fst():
     """Refuses FST waves where Verilator could not be built with them.
 
@@ -152,12 +167,7 @@ def check_fst():
     ToolMissing
         If the headers of lz4 or zlib are missing.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        probe = Path(folder) / "probe.cpp"
-        probe.write_text("#include <lz4.h>\n#include <zlib.h>\nint main() { return 0; }\n")
-        answer = subprocess.run([*compiler(), str(probe), "-o", f"{folder}/probe", "-llz4", "-lz"],
-                                capture_output=True, check=False, timeout=120)
-    if answer.returncode:
+    if not has_fst():
         raise ToolMissing("Waves in FST need the headers of lz4 and zlib, which are not "
                           "installed; install your system's packages 'liblz4-dev' and "
                           "'zlib1g-dev', or name a '.vcd' file")

@@ -1,33 +1,21 @@
 """The simulated machine as a transport: the driver talks to it as to any other machine."""
 
-import json
-import os
-import shutil
-import signal
-import socket
-import subprocess
-import tempfile
 import time
 import weakref
-from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
+from .child import Child
 from .emitted import emitted
 from .errors import SimulationError
 from .simulator import build
+from .waves import Waves, waves_path
 
 __all__ = ["DEFAULT_CYCLE_LIMIT", "RtlTransport", "Stalls"]
 
 DEFAULT_CYCLE_LIMIT = 1 << 28
 """Cycles after which an exchange is given up."""
-
-_START_SECONDS = 180
-_ANSWER_SECONDS = 120
-_CLOSE_SECONDS = 120
-_LOG_LINES = 20
 
 
 @dataclass(frozen=True)
@@ -72,7 +60,10 @@ class RtlTransport:
         How mismatches are counted: ``"countones"``, which simulates faster, or ``"plain"``, which
         is what is synthesized.
     waves : path or None
-        Write all signals to this file, ``.fst`` or ``.vcd``; it appears when the transport closes.
+        Write all signals to this file, see :func:`sim.waves.waves_path`; it appears when the
+        transport closes.
+    window : tuple of int or None
+        First cycle of the waves and the first not in them. None: all are.
     stalls : Stalls or None
         Gaps on the link. None: there are none.
     cycle_limit : int
@@ -83,6 +74,9 @@ class RtlTransport:
         Text of module ``top``. None: it is emitted from ``config``.
     cache : sim.cache.BuildCache or None
         Where built simulations are kept.
+    progress : callable or None
+        Called as ``progress(stage, done, total)`` while the machine is generated and built;
+        ``total`` is None where it is not known.
 
     Attributes
     ----------
@@ -106,40 +100,28 @@ class RtlTransport:
     """
 
     def __init__(self, config, *, engine="verilator", popcount="countones", waves=None,
-                 stalls=None, cycle_limit=DEFAULT_CYCLE_LIMIT, optimize=2, verilog=None,
-                 cache=None):
-        self._waves = _check_waves(waves)
+                 window=None, stalls=None, cycle_limit=DEFAULT_CYCLE_LIMIT, optimize=2,
+                 verilog=None, cache=None, progress=None):
+        path = None if waves is None else waves_path(waves, engine)
         self.stalls = stalls or Stalls()
         self.cycle_limit = cycle_limit
         self.cycles = 0
         self.seconds = 0.0
         start = time.perf_counter()
         if verilog is None:
+            if progress is not None:
+                progress("generate Verilog", 0, None)
             verilog = emitted(config, popcount, cache)
         simulation = build(verilog, engine=engine, optimize=optimize, cache=cache,
-                           waves=self._waves.suffix[1:] if self._waves else None)
+                           progress=progress, waves=path and path.suffix[1:])
         self.build_seconds = time.perf_counter() - start
-        self._start(simulation)
-
-    def _start(self, simulation):
-        self._folder = Path(tempfile.mkdtemp(prefix="xnorloom-sim-"))
-        ours, theirs = socket.socketpair()
+        self._waves = path and Waves(path, window)
+        if self._waves:
+            self._dropper = weakref.finalize(self, self._waves.drop)
         try:
-            with theirs, (self._folder / "log").open("wb") as log:
-                self._child = simulation.start(self._folder, log,
-                                               {"XNORLOOM_SOCKET": str(theirs.fileno())},
-                                               (theirs.fileno(),))
+            self._child = Child(simulation, self._waves)
         except BaseException:
-            ours.close()
-            shutil.rmtree(self._folder, ignore_errors=True)
-            raise
-        self._link = ours
-        self._received = b""
-        self._finalizer = weakref.finalize(self, _abandon, ours, self._child, self._folder)
-        try:
-            self._answer(_START_SECONDS)
-        except BaseException:
-            self._finalizer()
+            self._drop_waves()
             raise
 
     @property
@@ -168,18 +150,28 @@ class RtlTransport:
         SimulationError
             If the cycle limit is reached or the simulator dies.
         """
+        self._child.check()
         words = np.ascontiguousarray(words, dtype="<u4")
-        words.tofile(self._folder / "input.bin")
+        try:
+            words.tofile(self._child.folder / "input.bin")
+        except OSError as error:
+            raise SimulationError(f"Simulation must have room for {len(words)} words in "
+                                  f"{str(self._child.folder)!r}: {error.strerror or error}"
+                                  ) from None
         answer = self._ask(do="exchange", words=len(words), limit=self.cycle_limit,
                            stall_i=round(self.stalls.i * 256), stall_o=round(self.stalls.o * 256),
                            seed=self.stalls.seed)
-        self.cycles, self.seconds = answer["cycles"], answer["seconds"]
+        self.seconds = answer["seconds"]
         if not answer["finished"]:
             raise SimulationError(
                 f"Simulation must finish within {self.cycle_limit} cycles, but the machine was "
                 f"offered {answer['sent']} of {len(words)} words, sent {answer['received']} and "
                 f"still has busy = {answer['busy']}, error = {answer['error']}")
-        return np.fromfile(self._folder / "output.bin", dtype="<u4").astype(np.uint32, copy=False)
+        came = np.fromfile(self._child.folder / "output.bin", dtype="<u4")
+        if len(came) != answer["received"]:
+            raise SimulationError(f"Simulation must have room for {answer['received']} words in "
+                                  f"{str(self._child.folder)!r}, but {len(came)} were stored")
+        return came.astype(np.uint32, copy=False)
 
     def read_register(self, address):
         """Value of a register, read in no simulated time."""
@@ -187,7 +179,7 @@ class RtlTransport:
 
     def write_register(self, address, value):
         """Writes a register, which takes one cycle."""
-        self.cycles = self._ask(do="write", address=int(address), value=int(value))["cycles"]
+        self._ask(do="write", address=int(address), value=int(value))
 
     def close(self):
         """Ends the simulator and puts the waves into their place. May be called again.
@@ -197,98 +189,35 @@ class RtlTransport:
         SimulationError
             If waves were asked for and cannot be put there.
         """
-        if not self._finalizer.alive:
+        if not self._child.running:
+            self._drop_waves()
             return
         try:
-            with suppress(OSError):
-                self._link.sendall(b'{"do": "close"}\n')
-                self._link.shutdown(socket.SHUT_WR)
-            try:
-                code = self._child.wait(_CLOSE_SECONDS if self._waves else 10)
-            except subprocess.TimeoutExpired:
-                code = None
-            if self._waves and code is not None and code >= 0:
-                self._keep_waves()
+            self._child.close()
+            if self._waves:
+                self._waves.keep(self.cycles)
         finally:
-            self._finalizer()
+            self._drop_waves()
 
     def __enter__(self):
         return self
 
-    def __exit__(self, *_):
-        self.close()
-
-    def _keep_waves(self):
-        partial = self._waves.with_name(f".{self._waves.name}.{os.getpid()}.part")
+    def __exit__(self, kind, *_):
         try:
-            shutil.copyfile(self._folder / f"waves{self._waves.suffix}", partial)
-            partial.replace(self._waves)
-        except OSError as error:
-            raise SimulationError(f"Waves must be a file that can be written, not "
-                                  f"{str(self._waves)!r}: {error.strerror or error}") from None
-        finally:
-            partial.unlink(missing_ok=True)
+            self.close()
+        except SimulationError:
+            # What went wrong first is what there is to tell.
+            if kind is None:
+                raise
+
+    def _drop_waves(self):
+        if self._waves:
+            self._dropper()
 
     def _ask(self, **request):
-        if not self._finalizer.alive:
-            raise SimulationError("Simulation must not be used after it was closed")
         try:
-            self._link.sendall(json.dumps(request).encode() + b"\n")
-        except OSError:
-            self._died()
-        return self._answer(_ANSWER_SECONDS)
-
-    def _answer(self, patience):
-        """Next answer; while the simulator reports that it runs, patience begins anew."""
-        while True:
-            while b"\n" not in self._received:
-                self._link.settimeout(patience)
-                try:
-                    part = self._link.recv(65536)
-                except TimeoutError:
-                    self._died(f"gave no sign of life for {patience} seconds")
-                except OSError:
-                    part = b""
-                if not part:
-                    self._died()
-                self._received += part
-            line, self._received = self._received.split(b"\n", 1)
-            answer = json.loads(line)
-            if "failed" in answer:
-                raise SimulationError(f"Simulation must give known values, but {answer['failed']}")
-            if "running" not in answer:
-                return answer
-            self.cycles = answer["running"]
-
-    def _died(self, how=None):
-        if how is None:
-            with suppress(subprocess.TimeoutExpired):
-                self._child.wait(10)
-            how = f"ended with status {self._child.poll()}"
-        with suppress(OSError):
-            log = (self._folder / "log").read_text(errors="replace").splitlines()
-            how += "; its last lines:\n" + "\n".join(log[-_LOG_LINES:]) if log else ""
-        self._finalizer()
-        raise SimulationError(f"Simulation must answer, but the simulator {how}")
-
-
-def _check_waves(waves):
-    if waves is None:
-        return None
-    path = Path(waves).absolute()
-    if path.suffix not in (".fst", ".vcd"):
-        raise SimulationError(f"Waves must be a '.fst' or '.vcd' file, not {str(waves)!r}")
-    if not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
-        raise SimulationError(f"Waves must go to a folder that can be written, "
-                              f"not {str(path.parent)!r}")
-    return path
-
-
-def _abandon(link, child, folder):
-    """Ends the child, whatever state it is in, and clears up."""
-    link.close()
-    with suppress(ProcessLookupError):
-        if child.poll() is None:
-            os.killpg(child.pid, signal.SIGKILL)
-    child.wait()
-    shutil.rmtree(folder, ignore_errors=True)
+            answer = self._child.ask(**request)
+        finally:
+            self.cycles = self._child.cycles
+        self.cycles = self._child.cycles = answer.get("cycles", self.cycles)
+        return answer

@@ -149,17 +149,27 @@ def test_a_dead_simulator_is_an_error_at_once():
         with pytest.raises(SimulationError, match="Simulation must answer, but the simulator ended "
                                                   "with status -9"):
             transport.exchange(random_words(3))
-        with pytest.raises(SimulationError, match="must not be used after it was closed"):
-            transport.read_register(0)
+        for use in (lambda: transport.exchange(random_words(3)),
+                    lambda: transport.read_register(0), lambda: transport.write_register(7, 1)):
+            with pytest.raises(SimulationError, match="^Simulation must not be used after its "
+                                                      "simulator ended with status -9$"):
+                use()
+        transport.close()
+        transport.close()
 
 
 def test_closing_leaves_nothing():
     transport = open_echo()
-    folder, pid = transport._folder, transport.pid
+    folder, pid = transport._child.folder, transport.pid
     assert folder.is_dir()
     transport.close()
     transport.close()
     assert not folder.exists() and not alive(pid)
+    for use in (lambda: transport.exchange([1]), lambda: transport.read_register(0),
+                lambda: transport.write_register(7, 1)):
+        with pytest.raises(SimulationError, match="^Simulation must not be used after it was "
+                                                  "closed$"):
+            use()
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -224,7 +234,7 @@ from xnorloom.sim.transport import RtlTransport
 from tests.sim_echo import HANG, echo
 transport = RtlTransport(None, verilog=echo(), waves={waves}, cycle_limit=1 << 40)
 with transport:
-    Path({note!r}).write_text(f"{{transport.pid}} {{transport._folder}}")
+    Path({note!r}).write_text(f"{{transport.pid}} {{transport._child.folder}}")
     transport.exchange([HANG])
 """
 

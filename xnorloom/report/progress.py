@@ -19,7 +19,10 @@ _SECONDS_BETWEEN_LINES = 10.0
 
 @contextlib.contextmanager
 def track(title, total=None, *, shown=True):
-    """Shows the progress of one task; gives a function ``advance(done, note="")``.
+    """Shows the progress of one task; gives a function ``advance(done, note="", total=None)``.
+
+    A task of several stages gives the ``total`` of each as it goes; None there is the ``total``
+    from the beginning.
 
     On a terminal a bar; otherwise a line at the beginning, one every ten seconds, and one at the
     end. The last line always stands, with the seconds it took.
@@ -34,7 +37,7 @@ def track(title, total=None, *, shown=True):
         Whether anything is printed at all; functions called from Python keep silent.
     """
     if not shown:
-        yield lambda done, note="": None
+        yield lambda done, note="", total=None: None
         return
     start = time.monotonic()
     last_note, printed = "", start
@@ -47,16 +50,17 @@ def track(title, total=None, *, shown=True):
         with bar:
             task = bar.add_task(title, total=total, note="")
 
-            def advance(done, note=""):
+            def advance(done, note="", total=total):
                 nonlocal last_note
                 last_note = note
+                bar.tasks[0].total = total
                 bar.update(task, completed=done, note=note)
 
             yield advance
     else:
         console.print(f"{title} ...")
 
-        def advance(done, note=""):
+        def advance(done, note="", total=total):
             nonlocal last_note, printed
             last_note, now = note, time.monotonic()
             if now - printed >= _SECONDS_BETWEEN_LINES:

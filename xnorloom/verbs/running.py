@@ -33,8 +33,10 @@ def open_machine(config, *, engine="verilator", waves=None, verbose=False):
 
     # Before the work: generating a machine takes longer than finding out that nothing runs it.
     tool_versions(check_choice("Engine", engine, ENGINES))
-    with track(f"generate and build machine {config.name} for {engine}", shown=verbose):
-        return RtlTransport(config, engine=engine, waves=waves)
+    with track(f"build machine {config.name} for {engine}", shown=verbose) as advance:
+        return RtlTransport(config, engine=engine, waves=waves,
+                            progress=lambda stage, done, total: advance(
+                                done, f"{stage} {done}/{total}" if total else stage, total))
 
 
 def simulate(image, data="digits", *, count=None, engine="verilator", waves=None, json=None,
