@@ -75,18 +75,18 @@ def compiler():
 
 @functools.cache
 def _compiler_version(*command):
-    """What the compiler calls itself; a launcher before it, as ccache, runs only with it."""
+    """What the compiler calls itself, once it has shown that it runs with the flags it was given;
+    a launcher before it, as ccache, runs only with it."""
     try:
-        answer = subprocess.run([*command, "--version"], capture_output=True, text=True,
+        answer = subprocess.run([*command, "-x", "c++", "-E", "-"], capture_output=True, text=True,
                                 timeout=30, check=False, stdin=subprocess.DEVNULL)
-        said = (answer.stderr.strip() or answer.stdout.strip()).partition("\n")[0]
-        failed = answer.returncode != 0
+        said, failed = answer.stderr, answer.returncode != 0
     except (OSError, subprocess.TimeoutExpired) as error:
         said, failed = str(error), True
     if failed:
-        raise ToolMissing(f"Simulation needs a C++ compiler that runs, but "
-                          f"{shlex.join(command)!r} says: {said or 'nothing'}")
-    return answer.stdout.strip().partition("\n")[0]
+        raise ToolMissing(f"Simulation needs a C++ compiler that runs, but the command "
+                          f"{shlex.join(command)} says: {said.strip().partition(chr(10))[0]}")
+    return _first_line(*command, "--version")
 
 
 def verilator_root():

@@ -160,7 +160,8 @@ def compile_model(folder, env, arguments, progress=None):
     """
     folder = Path(folder)
     jobs = len(os.sched_getaffinity(0))
-    make = [toolchain.require("make"), "-f", "Vtop.mk", *arguments]
+    # Its makefile refuses folders with a space in their path, through which no path in it leads.
+    make = [toolchain.require("make"), "-f", "Vtop.mk", "CURDIR=.", *arguments]
     watch = None
     if progress is not None:
         ready = len(list(folder.glob("*.o")))

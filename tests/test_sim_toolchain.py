@@ -1,10 +1,14 @@
 """What is said when a tool of the simulation is missing."""
 
+import itertools
 import os
+import platform
 import re
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -12,11 +16,14 @@ import pytest
 
 from tests.interrupts import heed_interrupts
 from tests.sim_echo import echo
+from xnorloom.hw.spec.config import PRESETS
 from xnorloom.sim import toolchain
 from xnorloom.sim.cache import BuildCache
+from xnorloom.sim.emitted import emitted
 from xnorloom.sim.errors import SimulationError, ToolMissing
 from xnorloom.sim.simulator import build
-from xnorloom.sim.verilate import WAIVERS, lint
+from xnorloom.sim.transport import RtlTransport
+from xnorloom.sim.verilate import VERILATOR_ARGS, WAIVERS, build_folder, lint, run_command
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -43,6 +50,85 @@ def test_a_build_without_a_compiler_says_so(monkeypatch, tmp_path):
     monkeypatch.setenv("CXX", "no-such-compiler")
     with pytest.raises(ToolMissing, match="needs the program 'no-such-compiler'"):
         build(echo(), cache=BuildCache(tmp_path))
+
+
+@pytest.fixture
+def launcher(tmp_path):
+    """A program that runs what it is given, as ccache does, from a folder with a space."""
+    program = tmp_path / "a folder" / "launch"
+    program.parent.mkdir()
+    program.write_text('#!/bin/sh\nexec "$@"\n')
+    program.chmod(0o755)
+    return program
+
+
+@pytest.mark.parametrize("command, words", [
+    ("", ["g++"]), (" ", ["g++"]), ("g++ -m64", ["g++", "-m64"]), ("'g++'", ["g++"]),
+    ("g++ '-DA=b c'", ["g++", "-DA=b c"])])
+def test_the_compiler_is_a_command_as_a_shell_reads_it(monkeypatch, command, words):
+    monkeypatch.setenv("CXX", command)
+    assert toolchain.compiler() == [shutil.which(words[0]), *words[1:]]
+
+
+def test_a_build_with_a_launcher_flags_and_spaces_everywhere(monkeypatch, tmp_path, launcher):
+    """In $CXX, in $TMPDIR and in the folder of the cache."""
+    scratch = tmp_path / "a scratch $folder #1"
+    scratch.mkdir()
+    monkeypatch.setenv("CXX", f"'{launcher}' g++ -m64" if platform.machine() == "x86_64"
+                       else f"'{launcher}' g++")
+    monkeypatch.setenv("TMPDIR", str(scratch))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    with RtlTransport(None, verilog=echo(3), optimize=0,
+                      cache=BuildCache(tmp_path / "a cache")) as transport:
+        assert list(transport.exchange([5])) == [8]
+        assert list(scratch.iterdir())
+    assert not list(scratch.iterdir())
+
+
+_RUNS = r"^Simulation needs a C\+\+ compiler that runs, but the command "
+
+
+@pytest.mark.parametrize("command, message", [
+    ("g++ '", r"^Environment variable CXX must be a command as a shell reads it, not "
+     + r"\"g\+\+ '\": No closing quotation$"),
+    ("{launcher} no-such-compiler", _RUNS + r".*launch' no-such-compiler says: .*no-such-compiler"),
+    ("no-such-launcher g++", r"^Simulation needs the program 'no-such-launcher', which is not "),
+    ("g++ -no-such-flag", _RUNS + r".*g\+\+ -no-such-flag says: .*no-such-flag"),
+])
+def test_a_compiler_that_cannot_run_is_one_sentence(monkeypatch, tmp_path, launcher, command,
+                                                    message):
+    monkeypatch.setenv("CXX", command.format(launcher=f"'{launcher}'"))
+    with pytest.raises(SimulationError, match=message) as caught:
+        build(echo(), cache=BuildCache(tmp_path / "cache"))
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "cache").exists()
+
+
+def test_stages_of_a_build_are_told(tmp_path):
+    told = []
+    build(echo(4), optimize=0, cache=BuildCache(tmp_path),
+          progress=lambda *stage: told.append(stage))
+    assert [stage for stage, _group in itertools.groupby(told, lambda entry: entry[0])] == [
+        "translate to C++", "compile"]
+    done = [files for stage, files, _ in told if stage == "compile"]
+    total = {total for stage, _, total in told if stage == "compile"}
+    assert done == sorted(done) and len(total) == 1 and 0 <= done[0] <= done[-1] <= total.pop()
+    told.clear()
+    build(echo(4), optimize=0, cache=BuildCache(tmp_path),
+          progress=lambda *stage: told.append(stage))
+    assert not told
+
+
+def test_a_large_machine_is_split_into_files():
+    """Of a bounded length each, so that all cores compile."""
+    assert "--output-split-cfuncs" in VERILATOR_ARGS
+    with build_folder(emitted(PRESETS["tiny"], "countones")) as folder:
+        command, variables = toolchain.verilator()
+        run_command([command, "-cc", "-Mdir", "build", "--top-module", "bench", "--prefix", "Vtop",
+                     "--timescale", "1ns/1ps", *VERILATOR_ARGS, "public.vlt", "top.v", "bench.v"],
+                    folder, os.environ | variables)
+        assert len(list((folder / "build").glob("Vtop___024root__*.cpp"))) > 4
+        assert max(path.stat().st_size for path in (folder / "build").glob("*.cpp")) < 500_000
 
 
 def test_a_missing_wheel_is_named(monkeypatch):

@@ -44,11 +44,12 @@ def simulate(options):
     from .. import simulate
 
     result = simulate(options.image, options.data, count=options.count, engine=options.engine,
-                      waves=options.waves, json=options.json, verbose=True)
+                      waves=options.waves, window=options.window, json=options.json,
+                      verbose=True)
     _print(f"{result['images']} images, {result['cycles']['measured']:,} cycles, "
            f"{result['simulation']['cycles_per_second']:,} cycles per second; "
            f"accuracy {result['accuracy']['hardware']:.2%}")
-    for name in (options.waves, options.json):
+    for name in (result["simulation"]["waves"], options.json):
         if name:
             _print(f"wrote {name}")
     return 0

@@ -48,6 +48,13 @@ def _count(text):
     return value
 
 
+def _window(text):
+    first, colon, end = text.partition(":")
+    if not (colon and first.isdecimal() and end.isdecimal() and int(first) < int(end)):
+        raise argparse.ArgumentTypeError(f"must be two cycles, as 1000:2000, not {text!r}")
+    return int(first), int(end)
+
+
 def _list(kind):
     """Reader of values separated by commas."""
     def read(text):
@@ -111,7 +118,10 @@ def build_parser():
     sub.add_argument("image", metavar="NET.xlm")
     option(sub, "data", "count", "engine", "json")
     sub.add_argument("--waves", metavar="RUN.fst",
-                     help="record waves (.fst or .vcd), of one batch unless --count is given")
+                     help="record waves (.fst or .vcd; without a suffix, .fst if it can be "
+                          "written), of one batch unless --count is given")
+    sub.add_argument("--window", type=_window, metavar="A:B",
+                     help="record cycles from A up to, but without, B (default: all)")
 
     sub = command("compare", commands.compare,
                   "Compare torch, integer reference and RTL, every code of "

@@ -1,8 +1,8 @@
 """``simulate``: an image in the simulated machine."""
 
-from ..errors import check_choice
+from ..errors import UserError, check_choice
 from ..output import check_output, write_json
-from ..report.progress import track
+from ..report.progress import console, track
 from ..report.report import simulation_speed
 from .building import load_image
 from .inputs import test_images
@@ -10,7 +10,8 @@ from .inputs import test_images
 __all__ = ["open_machine", "simulate"]
 
 
-def open_machine(config, *, engine="verilator", waves=None, verbose=False):
+def open_machine(config, *, engine="verilator", waves=None, window=None,
+                 verbose=False):
     """Generates, builds and starts a simulated machine; use it as a context manager.
 
     Parameters
@@ -19,7 +20,10 @@ def open_machine(config, *, engine="verilator", waves=None, verbose=False):
     engine : str
         ``verilator`` or ``icarus``.
     waves : path or None
-        File for waves, ``.fst`` or ``.vcd``.
+        File for waves, ``.fst`` or ``.vcd``; without a suffix, the better of those that can be
+        written.
+    window : tuple of int or None
+        First cycle of the waves and the first not in them.
     verbose : bool
         Whether progress is printed.
 
@@ -34,13 +38,13 @@ def open_machine(config, *, engine="verilator", waves=None, verbose=False):
     # Before the work: generating a machine takes longer than finding out that nothing runs it.
     tool_versions(check_choice("Engine", engine, ENGINES))
     with track(f"build machine {config.name} for {engine}", shown=verbose) as advance:
-        return RtlTransport(config, engine=engine, waves=waves,
+        return RtlTransport(config, engine=engine, waves=waves, window=window,
                             progress=lambda stage, done, total: advance(
                                 done, f"{stage} {done}/{total}" if total else stage, total))
 
 
-def simulate(image, data="digits", *, count=None, engine="verilator", waves=None, json=None,
-             verbose=False):
+def simulate(image, data="digits", *, count=None, engine="verilator", waves=None,
+             window=None, json=None, verbose=False):
     """Runs an image in the simulated machine, cycle by cycle.
 
     Parameters
@@ -53,7 +57,10 @@ def simulate(image, data="digits", *, count=None, engine="verilator", waves=None
     engine : str
         ``verilator`` or ``icarus``.
     waves : path or None
-        File for waves, ``.fst`` or ``.vcd``.
+        File for waves, ``.fst`` or ``.vcd``; without a suffix, the better of those that can be
+        written.
+    window : tuple of int or None
+        First cycle of the waves and the first not in them. None: all cycles are.
     json : path or None
         Also write the result there.
     verbose : bool
@@ -63,8 +70,8 @@ def simulate(image, data="digits", *, count=None, engine="verilator", waves=None
     -------
     dict
         ``images``, ``predictions``, ``accuracy`` (``hardware``; None without labels), ``cycles``
-        (``predicted``, ``measured``), ``layers`` (counters of each), ``simulation``, ``machine``,
-        ``versions``.
+        (``predicted``, ``measured``), ``layers`` (counters of each), ``simulation`` (with
+        the file of the ``waves``), ``machine``, ``versions``.
 
     Raises
     ------
@@ -74,17 +81,22 @@ def simulate(image, data="digits", *, count=None, engine="verilator", waves=None
     image = load_image(image)
     if json is not None:
         check_output(json, "Result")
+    if window is not None and waves is None:
+        raise UserError("Window of cycles must come with a file for waves")
     if waves is not None:
         check_output(waves, "Waves")
         count = count or image.batch
     images, labels = test_images(data, count)
+    if waves is not None:
+        waves = _check_waves(waves, window, image, len(images), engine, verbose)
 
     from xnorloom.sw.machine.driver import Driver
     from xnorloom.sw.machine.estimate import estimate_cycles
 
     from ..report.environment import versions
 
-    with open_machine(image.config, engine=engine, waves=waves, verbose=verbose) as machine:
+    with open_machine(image.config, engine=engine, waves=waves, window=window,
+                      verbose=verbose) as machine:
         with track(f"simulate {len(images)} images", len(images), shown=verbose) as advance:
             driver = Driver(machine, image)
             driver.load()
@@ -101,9 +113,29 @@ def simulate(image, data="digits", *, count=None, engine="verilator", waves=None
         "layers": [{"name": layer["name"], **counters}
                    for layer, counters in zip(image.layers, run.layers, strict=True)],
         "simulation": {"engine": engine, "cycles": cycles, "seconds": round(seconds, 3),
-                       "cycles_per_second": simulation_speed(cycles, seconds)},
+                       "cycles_per_second": simulation_speed(cycles, seconds),
+                       "waves": None if waves is None else str(waves)},
         "machine": image.config.as_dict(), "versions": versions(),
     }
     if json is not None:
         write_json(json, result)
     return result
+
+
+def _check_waves(waves, window, image, images, engine, verbose):
+    """Path of the waves; says how large they will be, and refuses what the disk cannot hold."""
+    from xnorloom.sim.toolchain import ENGINES
+    from xnorloom.sim.waves import check_room, expected_bytes, waves_path
+    from xnorloom.sw.machine.estimate import estimate_cycles
+
+    path = waves_path(waves, check_choice("Engine", engine, ENGINES))
+    runs = -(-images // image.batch)
+    # A word a cycle comes in: the image, and the pixels of every run.
+    cycles = len(image.to_bytes()) // 4 + estimate_cycles(image) * runs
+    if window is not None:
+        cycles = max(min(cycles, window[1]) - window[0], 0)
+    size = expected_bytes(image.config, path, cycles)
+    if verbose:
+        console.print(f"waves of about {cycles:,} cycles: about {size / 1e6:,.1f} MB")
+    check_room(path, size)
+    return path
