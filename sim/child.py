@@ -50,7 +50,11 @@ class Child:
         self.cycles = 0
         self._waves = waves
         self._ended = None
-        self.folder = Path(tempfile.mkdtemp(prefix="xnorloom-sim-"))
+        try:
+            self.folder = Path(tempfile.mkdtemp(prefix="xnorloom-sim-"))
+        except OSError as error:
+            raise SimulationError(f"Simulation must have a folder for temporary files that can be "
+                                  f"written: {error.strerror or error}") from None
         ours, theirs = socket.socketpair()
         environment = {"XNORLOOM_SOCKET": str(theirs.fileno()),
                        **(waves.environment() if waves else {})}

@@ -17,6 +17,9 @@ from .waves import FORMATS
 
 __all__ = ["Simulation", "build"]
 
+_UNNAMED = re.compile(r"\\\$(\d+) ")
+"""A net of an expression that nobody named."""
+
 _WAKE = re.compile(r"reg (\\\$auto\$verilog_backend\S+ ) *= 0;")
 
 
@@ -137,6 +140,9 @@ def build(verilog, *, engine="verilator", waves=None, optimize=2, cache=None,
 
 
 def _make_verilator(verilog, entry, waves, optimize, cache, runtime_key, progress):
+    if waves:
+        # Names that begin so are no part of the waves, which are a quarter smaller without them.
+        verilog = _UNNAMED.sub(r"_unnamed_\1 ", verilog)
     with build_folder(verilog) as folder:
         objects = folder / "build"
         objects.mkdir()

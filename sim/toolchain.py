@@ -13,8 +13,8 @@ from pathlib import Path
 
 from .errors import SimulationError, ToolMissing
 
-__all__ = ["ENGINES", "check_fst", "compiler", "has_fst", "require", "tool_versions",
-           "verilator", "verilator_root"]
+__all__ = ["ENGINES", "check_fst", "compiler", "compiler_version", "has_fst", "require",
+           "tool_versions", "verilator", "verilator_root"]
 
 ENGINES = ("verilator", "icarus")
 """Simulators that the machine runs on."""
@@ -73,10 +73,22 @@ def compiler():
     return [require(words[0]), *words[1:]]
 
 
+def compiler_version():
+    """What the compiler calls itself, once it has shown that it runs with the flags it was given.
+
+    Raises
+    ------
+    ToolMissing
+        If it does not run; the message says why.
+    SimulationError
+        If ``$CXX`` is no command.
+    """
+    return _compiler_version(*compiler())
+
+
 @functools.cache
 def _compiler_version(*command):
-    """What the compiler calls itself, once it has shown that it runs with the flags it was given;
-    a launcher before it, as ccache, runs only with it."""
+    # A launcher before it, as ccache, runs only with it.
     try:
         answer = subprocess.run([*command, "-x", "c++", "-E", "-"], capture_output=True, text=True,
                                 timeout=30, check=False, stdin=subprocess.DEVNULL)
@@ -141,7 +153,7 @@ def tool_versions(engine):
     verilator_root()
     require("make")
     return versions | {"verilator": metadata.version("verilator"),
-                       "compiler": _compiler_version(*compiler())}
+                       "compiler": compiler_version()}
 
 
 @functools.cache

@@ -85,13 +85,27 @@ def tune(folder):
 @contextmanager
 def build_folder(verilog):
     """Temporary folder with the machine's text as ``top.v``, the bench and the control file
-    ``public.vlt``."""
-    with tempfile.TemporaryDirectory(prefix="xnorloom-build-", ignore_cleanup_errors=True) as name:
-        folder = Path(name)
-        (folder / "top.v").write_text(verilog)
-        (folder / "public.vlt").write_text(control_file())
-        shutil.copyfile(BENCH, folder / BENCH.name)
+    ``public.vlt``.
+
+    Raises
+    ------
+    SimulationError
+        If it cannot be written.
+    """
+    folder = None
+    try:
+        try:
+            folder = Path(tempfile.mkdtemp(prefix="xnorloom-build-"))
+            (folder / "top.v").write_text(verilog)
+            (folder / "public.vlt").write_text(control_file())
+            shutil.copyfile(BENCH, folder / BENCH.name)
+        except OSError as error:
+            raise SimulationError(f"Simulation must have a folder for temporary files that can be "
+                                  f"written: {error.strerror or error}") from None
         yield folder
+    finally:
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def lint(verilog):

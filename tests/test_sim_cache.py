@@ -1,5 +1,6 @@
 """The cache of built simulations: whole entries or none, each made once."""
 
+import errno
 import json
 import multiprocessing
 import os
@@ -100,6 +101,18 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     with pytest.raises(SimulationError, match=re.escape(
             f"Simulation cache must be a folder that can be written, not {str(folder)!r}")):
         BuildCache(folder).get("key", make_file("one"))
+
+
+def test_a_full_disk_is_named_and_leaves_nothing(tmp_path):
+    def fill(folder):
+        (folder / "file").write_text("half")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.raises(SimulationError, match=re.escape(
+            f"Simulation cache must be a folder that can be written, not {str(tmp_path)!r}: "
+            f"No space left on device")):
+        BuildCache(tmp_path).get("key", fill)
+    assert [path.name for path in tmp_path.iterdir()] == [".key.lock"]
 
 
 def test_the_environment_names_the_folder(tmp_path, monkeypatch):

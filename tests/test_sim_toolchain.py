@@ -17,8 +17,10 @@ import pytest
 from tests.interrupts import heed_interrupts
 from tests.sim_echo import echo
 from xnorloom.hw.spec.config import PRESETS
+from xnorloom.report import environment
 from xnorloom.sim import toolchain
 from xnorloom.sim.cache import BuildCache
+from xnorloom.sim.child import Child
 from xnorloom.sim.emitted import emitted
 from xnorloom.sim.errors import SimulationError, ToolMissing
 from xnorloom.sim.simulator import build
@@ -102,6 +104,26 @@ def test_a_compiler_that_cannot_run_is_one_sentence(monkeypatch, tmp_path, launc
         build(echo(), cache=BuildCache(tmp_path / "cache"))
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "cache").exists()
+
+
+def test_the_doctor_tries_the_same_compiler(monkeypatch, launcher):
+    for command, found in ((f"'{launcher}' g++", True), ("no-such-compiler", False)):
+        monkeypatch.setenv("CXX", command)
+        part, = (part for part in environment.doctor() if part.name == command)
+        assert (part.state == "ok") is found
+        assert part.remedy == f"set CXX to a command that runs, not {command!r}"
+
+
+def test_temporary_files_that_find_no_folder_are_one_sentence(monkeypatch, tmp_path):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "absent"))
+    message = "^Simulation must have a folder for temporary files that can be written: No such file"
+    with pytest.raises(SimulationError, match=message):
+        build(echo(5), cache=BuildCache(tmp_path / "cache"))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    simulation = build(echo())
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "absent"))
+    with pytest.raises(SimulationError, match=message):
+        Child(simulation)
 
 
 def test_stages_of_a_build_are_told(tmp_path):

@@ -1,11 +1,15 @@
 """What is installed, what is missing, and how to get it."""
 
+import os
 import platform
 import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+
+from xnorloom.sim import toolchain
+from xnorloom.sim.errors import SimulationError
 
 __all__ = ["Part", "doctor", "versions"]
 
@@ -31,7 +35,6 @@ _PACKAGES = (
 )
 
 _TOOLS = (
-    ("g++", ("--version",), "compiles the simulation", True, "g++"),
     ("make", ("--version",), "drives that compilation", True, "make"),
     ("perl", ("-e", "print $^V"), "runs Verilator's front end", True, "perl"),
     ("iverilog", ("-V",), "second simulation engine (--engine icarus)", False, "iverilog"),
@@ -70,19 +73,29 @@ def _tool_version(name, arguments):
                               check=False)
     except (OSError, subprocess.TimeoutExpired):
         return None
-    words = (done.stdout or done.stderr).splitlines()[:1]
+    return _number(done.stdout or done.stderr)
+
+
+def _number(said):
+    words = said.splitlines()[:1]
     numbers = [word.strip("(),v") for word in " ".join(words).split()
                if word.strip("(),v")[:1].isdigit()]
     return numbers[-1] if numbers else "present"
 
 
-def _headers_for_fst():
-    compiler = shutil.which("g++")
-    if compiler is None:
+def _compiler():
+    """Version of the compiler that a simulation takes, None if it does not run."""
+    try:
+        return _number(toolchain.compiler_version())
+    except SimulationError:
         return None
-    done = subprocess.run([compiler, "-E", "-x", "c++", "-"], text=True, capture_output=True,
-                          input="#include <lz4.h>\n#include <zlib.h>\n", timeout=20, check=False)
-    return "present" if done.returncode == 0 else None
+
+
+def _headers_for_fst():
+    try:
+        return "present" if toolchain.has_fst() else None
+    except SimulationError:
+        return None
 
 
 def doctor():
@@ -97,6 +110,10 @@ def doctor():
                   "everything", True, "Python 3.11 or newer")]
     parts += [Part(name, _package_version(name), purpose, required, f"pip install {name}")
               for name, purpose, required in _PACKAGES]
+    command = os.environ.get("CXX", "").strip()
+    parts.append(Part(command or "g++", _compiler(), "compiles the simulation", True,
+                      f"set CXX to a command that runs, not {command!r}" if command
+                      else "apt install g++"))
     parts += [Part(name, _tool_version(name, arguments), purpose, required,
                    f"apt install {package}")
               for name, arguments, purpose, required, package in _TOOLS]
@@ -114,5 +131,5 @@ def versions():
         installed = _package_version(name)
         if required and installed:
             found[name] = installed
-    found["g++"] = _tool_version("g++", ("--version",)) or "missing"
+    found["g++"] = _compiler() or "missing"
     return found
