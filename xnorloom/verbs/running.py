@@ -38,9 +38,13 @@ def open_machine(config, *, engine="verilator", waves=None, window=None,
     # Before the work: generating a machine takes longer than finding out that nothing runs it.
     tool_versions(check_choice("Engine", engine, ENGINES))
     with track(f"build machine {config.name} for {engine}", shown=verbose) as advance:
-        return RtlTransport(config, engine=engine, waves=waves, window=window,
-                            progress=lambda stage, done, total: advance(
-                                done, f"{stage} {done}/{total}" if total else stage, total))
+        def progress(stage, done, total):
+            advance(done, f"{stage} {done}/{total}" if total else stage, total)
+
+        machine = RtlTransport(config, engine=engine, waves=waves, window=window,
+                               progress=progress)
+        advance(1, total=1)
+        return machine
 
 
 def simulate(image, data="digits", *, count=None, engine="verilator", waves=None,
