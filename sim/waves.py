@@ -16,8 +16,9 @@ FORMATS = ("fst", "vcd")
 RESERVE_BYTES = 64 << 20
 """What is left free on the disk: a simulator that finds it full may hang or write rubbish."""
 
-_BYTES_PER_CYCLE = {"vcd": (1500.0, 0.45), "fst": (60.0, 0.05)}
-"""Measured on the presets, busy with a convolution: of any machine, and per bit of the array."""
+_BYTES_PER_CYCLE = {"vcd": (2500, 50, 3.6), "fst": (70, 0, 0.18)}
+"""Measured on the presets, busy with convolutions: of any machine, per element, and per lane of an
+element."""
 
 
 def waves_path(waves, engine="verilator"):
@@ -60,8 +61,9 @@ def expected_bytes(config, path, cycles):
     cycles : int
         Cycles recorded.
     """
-    base, slope = _BYTES_PER_CYCLE[path.suffix[1:]]
-    return round(cycles * (base + slope * config.rows * config.cols * config.lanes))
+    base, per_element, per_lane = _BYTES_PER_CYCLE[path.suffix[1:]]
+    elements = config.rows * config.cols
+    return round(cycles * (base + elements * (per_element + per_lane * config.lanes)))
 
 
 def check_room(path, size):

@@ -3,6 +3,7 @@
 import io
 import re
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -49,7 +50,8 @@ def test_waves_that_cannot_fit_are_refused_before_anything_is_built(monkeypatch,
         raise AssertionError("must not be built")
 
     monkeypatch.setattr(running, "open_machine", refuse)
-    monkeypatch.setattr(waves.shutil, "disk_usage", lambda _path: type("", (), {"free": (64 << 20) + 200_000}))
+    monkeypatch.setattr(waves.shutil, "disk_usage", lambda _path: SimpleNamespace(
+        free=waves.RESERVE_BYTES + 200_000))
     with pytest.raises(SimulationError, match="^Waves must fit on the disk of "):
         running.simulate(image, pictures, waves=tmp_path / "run.vcd")
     with pytest.raises(AssertionError, match="must not be built"):

@@ -11,12 +11,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.networks import layer, small_network
 from tests.sim_echo import HANG, echo, pause
+from tests.strategies import random_codes
 from xnorloom.hw.spec.config import PRESETS
 from xnorloom.sim import toolchain, waves
 from xnorloom.sim.errors import SimulationError
 from xnorloom.sim.transport import RtlTransport
 from xnorloom.sim.waves import check_room, expected_bytes, waves_path
+from xnorloom.sw.machine.driver import Driver
+from xnorloom.sw.passes.compiler import compile_network
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -100,6 +104,23 @@ def test_waves_that_cannot_fit_are_refused(tmp_path):
                                               r"record fewer cycles$"):
         check_room(path, size)
     check_room(path, 1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("suffix", ["vcd", "fst"])
+def test_waves_are_about_as_large_as_expected(tmp_path, suffix):
+    if suffix == "fst" and not toolchain.has_fst():
+        pytest.skip("the headers of lz4 and zlib are not installed")
+    config, path = PRESETS["tiny"], tmp_path / f"run.{suffix}"
+    network = small_network(layer(in_shape=(16, 10, 10), outputs=16))
+    with RtlTransport(config, waves=path, optimize=0) as transport:
+        driver = Driver(transport, compile_network(network, config, batch=1))
+        driver.load()
+        loaded = transport.cycles
+        driver.run(random_codes(network, 4))
+        cycles = transport.cycles
+    assert cycles > 2 * loaded
+    assert 0.4 < path.stat().st_size / expected_bytes(config, path, cycles) < 2.5
 
 
 @pytest.mark.parametrize("engine", ENGINES)

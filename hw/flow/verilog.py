@@ -15,6 +15,7 @@ __all__ = ["VerilogError", "emit"]
 
 _ZERO_CELL = re.compile(r"^ +\S+\[\d+\] = \d+'[hd]0+;\n", re.MULTILINE)
 _INITIAL = re.compile(r"^ +initial begin\n(.*?)^ +end\n", re.MULTILINE | re.DOTALL)
+_PROFILE = re.compile(r"^module \w+__profile .*?^endmodule\n", re.MULTILINE | re.DOTALL)
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _COUNTONES = re.compile(r"\bxnorloom_countones\b")
 
@@ -40,8 +41,9 @@ def emit(config: MachineConfig, *, popcount: str = "plain", name: str = "top") -
     -------
     str
         The same text for the same arguments, on any machine and under any hash seed: no paths, no
-        dates. Equal modules are written once. Memories come without initial contents: the machine
-        never reads what was not written.
+        dates. Equal modules are written once. Memories come without initial contents, for the
+        machine never reads what was not written; only the profile, which the host reads whole,
+        begins with zeros.
 
     Raises
     ------
@@ -51,8 +53,9 @@ def emit(config: MachineConfig, *, popcount: str = "plain", name: str = "top") -
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise VerilogError(f"Verilog name of a machine must be letters, digits and underscores, "
                            f"with no digit first, not {name!r}")
-    text = _INITIAL.sub(_without_zeros, _convert(config, popcount, name))
-    text = share_modules(text)
+    text = share_modules(_convert(config, popcount, name))
+    text = _PROFILE.sub(lambda module: _INITIAL.sub(_zeros_at_once, module[0]), text)
+    text = _INITIAL.sub(_without_zeros, text)
     if popcount == "countones":
         text = _COUNTONES.sub(f"{name}__countones", text + "\n" + COUNTONES_MODULE)
     return header(config, popcount=popcount, name=name) + text
@@ -78,6 +81,17 @@ def _no_collection():
     finally:
         if enabled:
             gc.enable()
+
+
+def _zeros_at_once(initial):
+    """A loop in place of a block that makes every cell of a memory 0."""
+    cells = _ZERO_CELL.findall(initial[0])
+    if "".join(cells) != initial[1]:
+        return initial[0]
+    name, value = re.fullmatch(r" +(\S+)\[0\] = (.*);\n", cells[0]).groups()
+    return (f"  integer cell_number;\n"
+            f"  initial for (cell_number = 0; cell_number < {len(cells)}; "
+            f"cell_number = cell_number + 1)\n    {name}[cell_number] = {value};\n")
 
 
 def _without_zeros(initial):
