@@ -88,7 +88,7 @@ def _zeros_at_once(initial):
     cells = _ZERO_CELL.findall(initial[0])
     if "".join(cells) != initial[1]:
         return initial[0]
-    name, value = re.fullmatch(r" +(\S+)\[0\] = (.*);\n", cells[0]).groups()
+    name, value = cells[0].strip(" ;\n").split("[0] = ")
     return (f"  integer cell_number;\n"
             f"  initial for (cell_number = 0; cell_number < {len(cells)}; "
             f"cell_number = cell_number + 1)\n    {name}[cell_number] = {value};\n")
