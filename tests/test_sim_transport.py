@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -158,6 +159,19 @@ def test_a_dead_simulator_is_an_error_at_once():
         transport.close()
 
 
+def test_a_simulator_that_dies_during_an_exchange_is_an_error_at_once():
+    with open_echo(cycle_limit=1 << 40) as transport:
+        killer = threading.Timer(1, os.kill, (transport.pid, signal.SIGKILL))
+        killer.start()
+        start = time.monotonic()
+        with pytest.raises(SimulationError, match="but the simulator ended with status -9"):
+            transport.exchange([HANG])
+        killer.join()
+        assert time.monotonic() - start < 30
+        with pytest.raises(SimulationError, match="its simulator ended with status -9$"):
+            transport.exchange([1])
+
+
 def test_closing_leaves_nothing():
     transport = open_echo()
     folder, pid = transport._child.folder, transport.pid
@@ -241,7 +255,7 @@ with transport:
 
 @pytest.mark.parametrize("end, with_waves", [
     (signal.SIGINT, False), (signal.SIGINT, True), (signal.SIGTERM, False),
-    (signal.SIGKILL, False)])
+    (signal.SIGKILL, False), (signal.SIGKILL, True)])
 def test_nothing_outlives_the_parent(tmp_path, end, with_waves):
     note, waves = tmp_path / "note", tmp_path / "run.vcd"
     script = _RUN_FOR_EVER.format(note=str(note), waves=repr(str(waves)) if with_waves else None)
@@ -255,7 +269,7 @@ def test_nothing_outlives_the_parent(tmp_path, end, with_waves):
         os.killpg(parent.pid, end)
         parent.wait(30)
         wait_for(lambda: not alive(int(pid)), 30)
-        wait_for(lambda: not Path(folder).exists(), 10)
+        wait_for(lambda: not Path(folder).exists() and not list(tmp_path.glob(".*")), 10)
     finally:
         parent.kill()
         parent.wait()
