@@ -19,7 +19,7 @@ from .emitted import emitted
 from .errors import SimulationError
 from .simulator import build
 
-__all__ = ["DEFAULT_CYCLE_LIMIT", "RtlTransport", "Stalls"]
+__all__ = ["DEFAULT_CYCLE_LIMIT", "RtlTransport", "SoftReset", "Stalls"]
 
 DEFAULT_CYCLE_LIMIT = 1 << 28
 """Cycles after which an exchange is given up."""
@@ -55,6 +55,26 @@ class Stalls:
         if not 1 <= self.seed < 1 << 32:
             raise SimulationError(f"Stalls field 'seed' must be from 1 to {(1 << 32) - 1}, "
                                   f"not {self.seed!r}")
+
+
+@dataclass(frozen=True)
+class SoftReset:
+    """A soft reset in the middle of an exchange, while words go on.
+
+    Parameters
+    ----------
+    cycle : int
+        Cycle of the exchange in which it is written, at least 1.
+    resume : int
+        Index of the word with which sending goes on in the next cycle; before the reset no word
+        from there on is sent.
+    blocked : bool
+        Whether no word is taken from the machine before the reset.
+    """
+
+    cycle: int
+    resume: int
+    blocked: bool = False
 
 
 class RtlTransport:
@@ -147,7 +167,7 @@ class RtlTransport:
         """Process number of the simulator."""
         return self._child.pid
 
-    def exchange(self, words, expect=None):
+    def exchange(self, words, expect=None, *, reset=None):
         """Sends words to the machine and takes what it answers, until it is idle or in error.
 
         Parameters
@@ -157,11 +177,13 @@ class RtlTransport:
         expect : int or None
             Words that the caller awaits. The simulated machine is never cut short, so it is not
             needed here.
+        reset : SoftReset or None
+            Reset the machine on the way.
 
         Returns
         -------
         uint32 array
-            Every word that came back.
+            Every word that came back; with ``reset``, after it.
 
         Raises
         ------
@@ -171,22 +193,25 @@ class RtlTransport:
         words = np.ascontiguousarray(words, dtype="<u4")
         words.tofile(self._folder / "input.bin")
         answer = self._ask(do="exchange", words=len(words), limit=self.cycle_limit,
-                           stall_i=round(self.stalls.i * 256), stall_o=round(self.stalls.o * 256),
-                           seed=self.stalls.seed)
+                           stall_i=round(self.stalls.i * 256),
+                           stall_o=256 if reset and reset.blocked else round(self.stalls.o * 256),
+                           seed=self.stalls.seed, reset_at=reset.cycle if reset else 0,
+                           resume=reset.resume if reset else 0)
         self.cycles, self.seconds = answer["cycles"], answer["seconds"]
         if not answer["finished"]:
             raise SimulationError(
                 f"Simulation must finish within {self.cycle_limit} cycles, but the machine was "
                 f"offered {answer['sent']} of {len(words)} words, sent {answer['received']} and "
                 f"still has busy = {answer['busy']}, error = {answer['error']}")
-        return np.fromfile(self._folder / "output.bin", dtype="<u4").astype(np.uint32, copy=False)
+        received = np.fromfile(self._folder / "output.bin", dtype="<u4")
+        return received[answer["dropped"]:].astype(np.uint32, copy=False)
 
     def read_register(self, address):
         """Value of a register, read in no simulated time."""
         return self._ask(do="read", address=int(address))["value"]
 
     def write_register(self, address, value):
-        """Writes a register, which takes one cycle."""
+        """Writes a register, which takes four cycles, as long as a soft reset."""
         self.cycles = self._ask(do="write", address=int(address), value=int(value))["cycles"]
 
     def close(self):

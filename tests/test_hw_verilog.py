@@ -15,7 +15,7 @@ from xnorloom.hw.array.popcount import COUNTONES_MODULE, STRATEGIES, MismatchCou
 from xnorloom.hw.flow.share import share_modules
 from xnorloom.hw.flow.verilog import emit
 from xnorloom.hw.flow.yowasp import run_tool
-from xnorloom.hw.machine import Loom
+from xnorloom.hw.machine import Machine
 from xnorloom.hw.spec.config import PRESETS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -34,7 +34,7 @@ def tiny():
 
 
 def test_nothing_but_zeros_of_memories_is_left_out(tiny):
-    whole = verilog.convert(Loom(PRESETS["tiny"]), name="top", emit_src=False,
+    whole = verilog.convert(Machine(PRESETS["tiny"]), name="top", emit_src=False,
                             strip_internal_attrs=True)
     initial = re.compile(r"^ +initial begin\n.*?^ +end\n", re.MULTILINE | re.DOTALL)
     assert initial.sub("", tiny) == initial.sub("", whole)

@@ -4,7 +4,7 @@ import os
 import re
 
 from ..array.popcount import COUNTONES_MODULE
-from ..machine import Loom
+from ..machine import Machine
 from ..spec.config import MachineConfig
 
 __all__ = ["emit"]
@@ -33,7 +33,7 @@ def emit(config: MachineConfig, *, popcount: str = "plain", name: str = "top") -
     """
     os.environ.setdefault("AMARANTH_USE_YOSYS", "builtin")
     from amaranth.back import verilog
-    text = verilog.convert(Loom(config, popcount=popcount), name=name, emit_src=False,
+    text = verilog.convert(Machine(config, popcount=popcount), name=name, emit_src=False,
                            strip_internal_attrs=True)
     text = _INITIAL.sub(_without_zeros, text)
     return text + ("\n" + COUNTONES_MODULE if popcount == "countones" else "")
