@@ -39,7 +39,8 @@ def test_types_hold():
     run_tool("mypy")
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "hw" / "spec").rglob("*.py")), ids=lambda p: p.name)
+@pytest.mark.parametrize("path", sorted((ROOT / "xnorloom/hw/spec").rglob("*.py")),
+                         ids=lambda path: path.name)
 def test_the_ground_floor_imports_the_standard_library_and_itself_only(path):
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom):
