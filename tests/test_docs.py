@@ -2,6 +2,7 @@
 
 import json
 import os
+import pkgutil
 import re
 import subprocess
 import sys
@@ -86,9 +87,23 @@ def test_index_links_every_page():
 
 def test_files_named_in_the_pages_exist():
     for page in PAGES:
-        for name in re.findall(r"`((?:hw|sw|sim|docs|tests)/[\w/]+\.\w+)`",
+        for name in re.findall(r"`((?:hw|sw|sim|xnorloom|docs|tests)/[\w/]+\.\w+)`",
                                page.read_text(encoding="utf-8")):
-            assert (ROOT / name).is_file(), f"{page.name}: {name}"
+            home = ROOT / "xnorloom" if name.startswith(("hw/", "sw/", "sim/")) else ROOT
+            assert (home / name).is_file(), f"{page.name}: {name}"
+
+
+def test_names_of_modules_in_the_pages_lead_to_something():
+    pytest.importorskip("torch")
+    pytest.importorskip("amaranth")
+    found = 0
+    for page in (*PAGES, ROOT / "README.md", ROOT / "CONTRIBUTING.md"):
+        for name in re.findall(r"`((?:xnorloom|hw|sw|sim)(?:\.\w+)+)`",
+                               page.read_text(encoding="utf-8")):
+            if not name.endswith((".toml", ".md", ".v")):
+                pkgutil.resolve_name(name if name.startswith("xnorloom") else f"xnorloom.{name}")
+                found += 1
+    assert found > 12
 
 
 def test_numbers_in_the_prose():
@@ -446,9 +461,9 @@ def test_fingerprint_as_the_page_says():
 _CHECK_QUANTIZER = """
 import numpy as np, torch, xnorloom
 from torch import nn
-from sw.driver import Driver
-from sw.reference import ReferenceMachine
-from sw.snap import snap
+from xnorloom.sw.machine.driver import Driver
+from xnorloom.sw.machine.reference import ReferenceMachine
+from xnorloom.sw.passes.snap import snap
 torch.manual_seed(0)
 model = nn.Sequential(nn.Conv2d(2, 3, 3, padding=1, bias=False), nn.BatchNorm2d(3), nn.ReLU(),
                       nn.Conv2d(3, 3, 3), nn.ReLU(), nn.Flatten(), nn.Linear(12, 2))
