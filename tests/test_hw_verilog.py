@@ -22,8 +22,8 @@ ROOT = Path(__file__).resolve().parent.parent
 
 _HASH = """
 import hashlib
-from hw.spec.config import PRESETS
-from hw.verilog import emit
+from xnorloom.hw.spec.config import PRESETS
+from xnorloom.hw.flow.verilog import emit
 print(hashlib.sha256(emit(PRESETS["tiny"]).encode()).hexdigest())
 """
 

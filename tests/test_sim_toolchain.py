@@ -64,7 +64,7 @@ def test_missing_headers_for_fst_are_named(monkeypatch, tmp_path):
 
 
 _BUILD = """
-from sim.simulator import build
+from xnorloom.sim.simulator import build
 from tests.sim_echo import echo
 build(echo({seed}), cache=None)
 """

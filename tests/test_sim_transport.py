@@ -220,7 +220,7 @@ def alive(pid):
 _RUN_FOR_EVER = """
 import sys
 from pathlib import Path
-from sim.transport import RtlTransport
+from xnorloom.sim.transport import RtlTransport
 from tests.sim_echo import HANG, echo
 transport = RtlTransport(None, verilog=echo(), waves={waves}, cycle_limit=1 << 40)
 with transport:

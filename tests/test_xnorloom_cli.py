@@ -15,7 +15,7 @@ import pytest
 from tests.interrupts import heed_interrupts
 from xnorloom import cli, output
 from xnorloom.errors import UserError, check_choice, sentence
-from xnorloom.verbs import environment
+from xnorloom.report import environment
 
 ROOT = Path(__file__).resolve().parent.parent
 

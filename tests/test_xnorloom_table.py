@@ -10,6 +10,7 @@ import pytest
 from tests.stand_in import StandIn
 from xnorloom import cli
 from xnorloom.errors import UserError
+from xnorloom.report.summary import STAGES, summary
 from xnorloom.study import (
     experiments,
     quantization_error,
@@ -108,7 +109,7 @@ def test_a_report_holds_every_run_and_what_it_costs(finished):
         for run in scheme["runs"]:
             assert run["images"] == 8 and run["cycles"]["measured"] > 1000
             assert run["accuracy"]["hardware"] == run["accuracy"]["snapped"]
-        assert results.summary(scheme)["mismatches"] == 0
+        assert summary(scheme)["mismatches"] == 0
 
 
 def test_a_finished_table_is_neither_trained_nor_simulated_again(finished, machine, trainings):
@@ -201,7 +202,7 @@ def test_the_page_and_its_pictures_are_drawn_from_the_report(finished, machine, 
     assert json.loads((output / "results.json").read_text()) == report
     text = (output / "results.md").read_text()
     for scheme in report["schemes"]:
-        said = results.summary(scheme)
+        said = summary(scheme)
         row = next(line for line in text.splitlines() if line.startswith(f"| `{scheme['name']}`"))
         assert f"| {scheme['image_bytes']:,} | {said['cycles']:,.0f} |" in row
         assert f"{100 * said['accuracy']['hardware']['median']:.1f}" in row
@@ -218,11 +219,11 @@ def test_the_page_and_its_pictures_are_drawn_from_the_report(finished, machine, 
 
 
 def test_a_median_has_its_range_and_an_unknown_accuracy_none():
-    runs = [{"accuracy": dict.fromkeys(results.STAGES, value) | {"float": None},
+    runs = [{"accuracy": dict.fromkeys(STAGES, value) | {"float": None},
              "mismatches": {"torch_vs_reference": 1, "reference_vs_rtl": 2},
              "cycles": {"predicted": 10, "measured": measured}, "utilization": 0.5,
              "mispredicted_layers": 4} for value, measured in ((0.9, 11), (0.7, 10), (1.0, 10))]
-    said = results.summary({"runs": runs})
+    said = summary({"runs": runs})
     assert said["accuracy"]["hardware"] == {"median": 0.9, "low": 0.7, "high": 1.0}
     assert said["accuracy"]["float"] is None
     assert said["mismatches"] == 3 * (1 + 2 + 4) + 1 and said["cycles"] == 10
