@@ -4,6 +4,7 @@ import json
 import os
 import pkgutil
 import re
+import struct
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
@@ -18,9 +19,9 @@ from docs.tools.bank_map import TapExample
 from docs.tools.example import CONFIG as EXAMPLE_CONFIG
 from docs.tools.example import Example
 from docs.tools.wavefront import PASSES, simulate_passes
-from xnorloom.hw.spec.config import MachineConfig
+from xnorloom.hw.spec.config import PRESETS, MachineConfig
 from xnorloom.hw.spec.cycles import FETCH_CYCLES, predict_layer
-from xnorloom.hw.spec.descriptor import DESCRIPTOR
+from xnorloom.hw.spec.descriptor import DESCRIPTOR, descriptor_limits
 from xnorloom.sw.machine.reference import ReferenceMachine
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -85,10 +86,11 @@ def test_index_links_every_page():
 
 def test_files_named_in_the_pages_exist():
     for page in PAGES:
-        for name in re.findall(r"`((?:hw|sw|sim|xnorloom|docs|tests)/[\w/]+\.\w+)`",
+        for name in re.findall(r"`((?:hw|sw|sim|xnorloom|docs|tests)/[\w/]*(?:/|\.\w+))`",
                                page.read_text(encoding="utf-8")):
             home = ROOT / "xnorloom" if name.startswith(("hw/", "sw/", "sim/")) else ROOT
-            assert (home / name).is_file(), f"{page.name}: {name}"
+            there = home / name
+            assert there.is_dir() if name.endswith("/") else there.is_file(), f"{page.name}: {name}"
 
 
 def test_names_of_modules_in_the_pages_lead_to_something():
@@ -229,6 +231,106 @@ def test_bank_picture_finds_pixels_for_every_tap_and_tile():
 
 
 # The memory format
+
+def table_of(page, block):
+    """Rows of a generated table, without its heads."""
+    text = (DOCS / page).read_text(encoding="utf-8")
+    lines = re.search(rf"<!-- generated: {block} -->\n(.*?)<!-- end -->", text, re.DOTALL)[1]
+    return [[cell.strip(" `") for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+            for line in lines.splitlines()[2:] if line.startswith("|")]
+
+
+@pytest.mark.parametrize("config", [*PRESETS.values(), MachineConfig(
+    rows=3, cols=5, lanes=35, code_bits=2, activation_depth=65536, weight_depth=8191,
+    scale_depth=9, bias_depth=64, threshold_depth=63, tap_depth=65, pair_depth=2)],
+    ids=lambda config: config.name)
+def test_bounds_of_descriptors(config):
+    def ones(n):
+        return next(2 ** b - 1 for b in range(40) if 2 ** b - 1 >= n)
+
+    limits = descriptor_limits(config)
+    for _word, bits, name, _meaning, least, most in table_of("memory-format.md", "descriptor"):
+        high, _, low = bits.partition("..")
+        held = 2 ** (int(high) - int(low or high) + 1) - 1
+        value = eval(most, {"ones": ones, **config.as_dict()})
+        assert (int(least), min(value, held)) == limits[name], name
+        if config.name in PRESETS:
+            column = 2 + list(PRESETS).index(config.name)
+            shown = [row[column] for row in table_of("memory-format.md", "bounds")
+                     if name in row[0].replace("`", "").split(", ")]
+            assert shown == ([] if most.isdigit() or most.startswith("0x") else [str(value)])
+
+
+def test_ports_are_those_of_the_verilog():
+    pytest.importorskip("amaranth")
+    from xnorloom.hw.flow.verilog import emit
+
+    body = re.search(r"^module top\((.*?)\);(.*?)^endmodule", emit(PRESETS["tiny"]),
+                     re.DOTALL | re.MULTILINE)
+    ports = {name: (way[:-3] if way.endswith("put") else way, int(high or 0) + 1)
+             for way, high, name in re.findall(
+                 r"^ +(input|output) (?:\[(\d+):0\] )?(\w+);$", body[2], re.MULTILINE)}
+    assert set(ports) == {name.strip() for name in body[1].split(",")}
+    assert ports == {name: (way, int(bits))
+                     for name, way, bits, _meaning in table_of("memory-format.md", "ports")}
+
+
+def keys_of(value, path=""):
+    """Names of all keys, with dots between an object and its own; lists are looked through."""
+    for each in value if isinstance(value, list) else [value]:
+        if isinstance(each, dict):
+            for key, inner in each.items():
+                yield f"{path}{key}", inner
+                yield from keys_of(inner, f"{path}{key}.")
+
+
+def test_every_key_of_an_image_is_told_with_its_type():
+    torch = pytest.importorskip("torch")
+    import xnorloom
+    from xnorloom.hw.spec.memory import Memory
+
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3, padding=1), torch.nn.ReLU(),
+                                torch.nn.Flatten(), torch.nn.Linear(64, 3))
+    xnorloom.quantize_(model, "pact-sawb-w2a2", input_bits=2, input_step=1 / 3)
+    model(torch.rand(2, 3, 4, 4))
+    image = xnorloom.compile(model.eval(), machine="default", in_shape=(3, 4, 4))
+    data = image.to_bytes()
+    (length,) = struct.unpack_from("<I", data, 20)
+    meta = json.loads(data[24:24 + length])
+    text = (DOCS / "memory-format.md").read_text(encoding="utf-8")
+    told = dict(re.findall(r"^\| `([\w.]+)` \| ([^|]+) \| [^|]+ \|$",
+                           text[text.index("Section `META`"):], re.MULTILINE))
+    layout = re.findall(r"`(\w+)`", "".join(re.findall(
+        r"^\| (`\w+`(?:, `\w+`)*) \| [^|]+ \|$", text[text.index("\n`layout` holds"):],
+        re.MULTILINE)))
+    seen = set()
+    for key, value in keys_of(meta):
+        head, _, last = key.rpartition(".")
+        if head == "machine":
+            assert last in image.config.as_dict()
+        elif head == "usage":
+            assert last.upper() in Memory.__members__ and isinstance(value, int)
+        elif head.endswith("layout"):
+            assert last in layout and isinstance(value, int), key
+        else:
+            assert any(fits(value, kind) for kind in told[key].split(" or ")), (key, value)
+            seen.add(key)
+    assert seen == set(told)
+    assert meta["input"]["folded"] and set(layout) == set(meta["input"]["layout"])
+
+
+def fits(value, kind):
+    """Whether a value of JSON is of the type that a page names."""
+    counted = re.fullmatch(r"(?:(\d+) |list of )(integers|lists|objects)", kind)
+    if counted:
+        inner = {"integers": int, "lists": list, "objects": dict}[counted[2]]
+        return (isinstance(value, list) and all(type(each) is inner for each in value)
+                and (counted[1] is None or len(value) == int(counted[1])))
+    return value is None if kind == "null" else type(value) in {
+        "integer": (int,), "number": (int, float), "string": (str,), "boolean": (bool,),
+        "object": (dict,)}[kind]
+
 
 def test_fingerprint_as_the_page_says():
     import hashlib

@@ -283,6 +283,9 @@ def work(host, seeds, *, simulated):
         else:
             values = host.do(job.requests)
         job.check(host, values, punctual=punctual)
+        if rng.random() < 0.2:
+            assert host.do([run(host.shape, job.packed, [])]) == [{}]
+            assert [host.link.read_register(address) for address in (LAYERS, CYCLES)] == [0, 0]
         assert host.status() == 4
         if rng.random() < 0.5:
             host.reset(WATCHDOG)
