@@ -16,6 +16,7 @@ import numpy as np
 PROGRAM, TAPS, PAIRS, ACTIVATIONS, WEIGHTS, SCALES, BIASES, THRESHOLDS, PROFILE = range(9)
 IMAGE, WRITE, RUN, READ, RESULT, DATA, DONE = 1, 2, 3, 4, 0x81, 0x82, 0x83
 STATUS, ERROR_CODE, ERROR_WORD, CONTROL, WATCHDOG, CYCLES, LAYERS = 3, 4, 5, 6, 7, 8, 9
+INTERRUPT_ENABLE, INTERRUPT = 10, 11
 DESCRIPTOR_WORDS = 18
 
 
@@ -629,6 +630,13 @@ class Host:
     def status(self):
         return self.link.read_register(STATUS)
 
+    def interrupts(self):
+        """Pending interrupts, which are cleared: 1 for the end of a run, 2 for an error."""
+        pending = self.link.read_register(INTERRUPT)
+        self.link.write_register(INTERRUPT, pending)
+        assert self.link.read_register(INTERRUPT) == 0
+        return pending
+
     def reset(self, watchdog):
         """Resets, and waits until the reset is over: the machine is busy so long."""
         self.link.write_register(CONTROL, 1)
@@ -637,4 +645,4 @@ class Host:
                 break
             self.link.write_register(WATCHDOG, watchdog)
         self.link.write_register(WATCHDOG, watchdog)
-        assert self.status() == 0 and self.error() == (0, 0)
+        assert self.status() == 0 and self.error() == (0, 0) and self.interrupts() == 0

@@ -243,7 +243,7 @@ def provoke(rng, host):
     assert host.error()[0] == code
     if place is not None:
         assert host.error()[1] == place
-    assert host.status() == 2
+    assert host.status() == 2 and host.interrupts() & 2
     if code != 10 and code != 9:
         assert not len(answer)
     after = host.exchange(frame(host.shape, READ, [PROFILE, 1 << 16]))
@@ -286,7 +286,7 @@ def work(host, seeds, *, simulated):
         if rng.random() < 0.2:
             assert host.do([run(host.shape, job.packed, [])]) == [{}]
             assert [host.link.read_register(address) for address in (LAYERS, CYCLES)] == [0, 0]
-        assert host.status() == 4
+        assert host.status() == 4 and host.interrupts() == 1
         if rng.random() < 0.5:
             host.reset(WATCHDOG)
 
@@ -313,6 +313,23 @@ def machines():
 @pytest.mark.parametrize("name", MACHINES)
 def test_the_simulated_machine_does_what_the_pages_say(machines, name):
     work(machines[name], range(100, 110), simulated=True)
+
+
+def test_an_answer_that_nobody_takes_is_given_up_and_an_idle_machine_is_not(machines):
+    from xnorloom.sim.transport import Stalls
+
+    host = machines["tiny"]
+    host.reset(30)
+    host.do([store(host.shape, [], IMAGE)])
+    for _ in range(40):
+        host.link.write_register(naive_host.WATCHDOG, 30)
+    assert host.status() == 4
+    host.link.stalls = Stalls(o=255 / 256, seed=1)
+    host.exchange(frame(host.shape, READ, [PROFILE, 64 << 16]))
+    assert host.error()[0] == 12
+    host.link.stalls = Stalls()
+    host.reset(WATCHDOG)
+    assert len(host.do([read(host.shape, PROFILE, 0, 0, 64)])[0]) == 64
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""Tables of the documentation, made from the ground floor (:mod:`hw.spec`)."""
+"""Tables of the documentation, made from the ground floor (:mod:`hw.spec`) and from the ports."""
 
 import inspect
 import re
