@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests import naive_host
+from tests import naive_host, naive_image
 from tests.naive_host import (
     ACTIVATIONS,
     BIASES,
@@ -50,18 +50,21 @@ ODD = MachineConfig(
 MACHINES = {"tiny": PRESETS["tiny"], "odd": ODD}
 
 
-def test_the_naive_host_imports_nothing_of_the_project():
-    tree = ast.parse(Path(naive_host.__file__).read_text(encoding="utf-8"))
+@pytest.mark.parametrize("module", [naive_host, naive_image], ids=["host", "image"])
+def test_what_is_naive_imports_nothing_of_the_project(module):
+    text = Path(module.__file__).read_text(encoding="utf-8")
+    tree = ast.parse(text)
     for node in ast.walk(tree):
         names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
         if isinstance(node, ast.ImportFrom):
             assert node.level == 0
             names = [node.module]
         for name in names:
-            assert name.split(".")[0] in {*sys.stdlib_module_names, "numpy"}, name
+            known = {*sys.stdlib_module_names, "numpy"}
+            assert name.split(".")[0] in known or name == "tests.naive_host", name
         # Nor by a name that is computed.
         assert not (isinstance(node, ast.Name) and node.id in {"__import__", "eval", "exec"})
-    assert "importlib" not in Path(naive_host.__file__).read_text(encoding="utf-8")
+    assert "importlib" not in text and "xnorloom" not in text
 
 
 def pack(rng, shape):
@@ -296,6 +299,29 @@ def test_the_reference_does_what_the_pages_say(name):
     config = MACHINES[name]
     host = Host(Shape(config.as_dict()), ReferenceMachine(config))
     work(host, range(12), simulated=False)
+
+
+@pytest.mark.parametrize("machine, scheme, channels", [
+    ("default", "pact-sawb-w2a2", 3), ("small", "lsbq-w1a2", 2), ("tiny", "syq-row-wta4", 8)])
+def test_a_file_is_enough_to_run_a_network(machine, scheme, channels):
+    torch = pytest.importorskip("torch")
+    from torch import nn
+
+    import xnorloom
+
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.Conv2d(channels, 4, 3, padding=1, bias=False), nn.BatchNorm2d(4), nn.ReLU(),
+        nn.Conv2d(4, 5, 3, stride=2, padding=1), nn.ReLU(), nn.Conv2d(5, 2, 1))
+    xnorloom.quantize_(model, scheme, input_bits=2, input_step=1 / 3)
+    images = torch.rand(5, channels, 5, 4)
+    model(images)
+    snapped = xnorloom.snap(model.eval(), machine=machine)
+    image = xnorloom.compile(snapped, machine=machine, in_shape=(channels, 5, 4), batch=2)
+    file = naive_image.File(image.to_bytes())
+    outputs = file.run(ReferenceMachine(xnorloom.machine(machine)), images.numpy())
+    np.testing.assert_array_equal(outputs, snapped(images).detach().numpy())
+    assert bool(file.meta["input"]["folded"]) == (channels < 8)
 
 
 @pytest.fixture(scope="module")
