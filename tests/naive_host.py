@@ -397,7 +397,7 @@ class Packed:
             fields |= self._output(layer, k, self.maps[number + 1], tiles)
         self.descriptors.append(fields)
         self.sections.append((PROGRAM, 0, DESCRIPTOR_WORDS * (self.first + number),
-                              descriptor(fields)))
+                              descriptor(fields, self.rng)))
 
     def _output(self, layer, k, target, tiles):
         base = self._take(THRESHOLDS, tiles << k, multiple=1 << k)
@@ -448,8 +448,13 @@ FIELDS = {
     "planes_high": (17, 0, 32)}
 
 
-def descriptor(fields):
+def descriptor(fields, rng=None):
+    """Words of a descriptor; with `rng`, any bits outside all fields."""
     words = [0] * DESCRIPTOR_WORDS
+    if rng is not None:
+        words = [int(word) for word in rng.integers(0, 1 << 32, DESCRIPTOR_WORDS)]
+        for word, shift, bits in FIELDS.values():
+            words[word] &= ~((1 << bits) - 1 << shift)
     for name, value in fields.items():
         word, shift, bits = FIELDS[name]
         if int(value) >> bits:
