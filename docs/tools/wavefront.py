@@ -45,7 +45,7 @@ def simulate_passes():
     async def feed(ctx):
         for cycle in range(CYCLES):
             valid = cycle < len(steps)
-            ctx.set(array.flags.valid, valid)
+            ctx.set(array.flags, {"valid": valid})
             if valid:
                 number, step = steps[cycle]
                 ctx.set(array.flags.clear, step == 0)
