@@ -58,7 +58,8 @@ def simulate_passes():
             seen.append({
                 "elements": {place: (ctx.get(each.flags_o.valid), ctx.get(each.flags_o.last),
                                      ctx.get(each.result)) for place, each in elements.items()},
-                "units": {c: (ctx.get(array.counts[c][0].valid), ctx.get(array.counts[c][0].count))
+                "units": {c: (ctx.get(array.counts[c][0].valid),
+                              ctx.get(array.counts[c][0].payload.count))
                           for c in range(cols)}})
             await ctx.tick()
 
