@@ -1,10 +1,11 @@
 """Files that appear whole or not at all."""
 
-import contextlib
 import json
 import os
 import tempfile
 from pathlib import Path
+
+from xnorloom.sw.files import FileError, demand_writable, whole_file
 
 from .errors import UserError
 
@@ -33,40 +34,20 @@ def check_output(path, what):
     Raises
     ------
     UserError
-        If the folder cannot be created or written; ``what`` names the file's role.
+        If it is no regular file, or the folder cannot be created or written; ``what`` names the
+        file's role.
     """
-    path = Path(path)
-    if path.is_dir():
-        raise UserError(f"{what} {str(path)!r} must be a file, not a folder")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=path.parent):
+        target = demand_writable(path, what)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=target.parent):
             pass
+    except FileError as error:
+        raise UserError(str(error)) from None
     except OSError as error:
         raise UserError(f"{what} {str(path)!r} cannot be written: "
                         f"{os.strerror(error.errno or 0)}") from None
-    return path
-
-
-@contextlib.contextmanager
-def whole_file(path):
-    """Gives a temporary path beside ``path`` and moves it there at the end.
-
-    On any exception, an interrupt included, the temporary file is removed and ``path`` is what it
-    was before.
-    """
-    path = Path(path)
-    handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    return Path(path)
 
 
 def write_text(path, text):
