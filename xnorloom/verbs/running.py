@@ -5,7 +5,7 @@ from ..output import check_output, write_json
 from ..report.progress import track
 from ..report.report import simulation_speed
 from .building import load_image
-from .inputs import test_images
+from .inputs import real_images, test_images
 
 __all__ = ["open_machine", "simulate"]
 
@@ -45,7 +45,8 @@ def simulate(image, data="digits", *, count=None, engine="verilator", waves=None
     ----------
     image : path or sw.machine.image.Image
     data : str, sw.data.Dataset or pair of arrays
-        What to run: test images of a data set, or ``(images, labels)``.
+        What to run: test images of a data set, or ``(images, labels)``. Images of floats are the
+        values of pixels, of integers their codes; see :mod:`xnorloom.verbs.inputs`.
     count : int or None
         Images to run; None: all, or one batch if waves are recorded.
     engine : str
@@ -76,6 +77,7 @@ def simulate(image, data="digits", *, count=None, engine="verilator", waves=None
         check_output(waves, "Waves")
         count = count or image.batch
     images, labels = test_images(data, count)
+    images = real_images(image.metadata["input"], images)
 
     from xnorloom.sw.machine.driver import Driver
     from xnorloom.sw.machine.estimate import estimate_cycles
