@@ -20,7 +20,8 @@ torch = pytest.importorskip("torch")
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
     from xnorloom.sw import data
-    from xnorloom.sw.training import checkpoint, nets, train
+    from xnorloom.sw.training import checkpoint, nets
+    from xnorloom.sw.training.fit import fit
 
     path = tmp_path_factory.mktemp("checkpoint") / "net.pt"
     digits = data.load("digits")
@@ -28,7 +29,7 @@ def checkpoint(tmp_path_factory):
                                train_labels=digits.train_labels[:256])
     torch.manual_seed(0)
     model = nets.build("cnn", "lsbq-w1a2", "digits")
-    train.fit(model, some, epochs=1)
+    fit(model, some, epochs=1)
     checkpoint.save(path, model, {"net": "cnn", "scheme": "lsbq-w1a2", "data": "digits",
                                   "accuracy": {"float": 0.99}})
     return path

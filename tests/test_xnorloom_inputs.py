@@ -123,21 +123,21 @@ def test_a_model_in_training_is_compared_as_it_will_be_and_left_as_it_is(cnn):
     (np.full((6, *SHAPE), np.nan), "Images must be finite, not nan"),
     (np.where(CODES == 3, -np.inf, 0.0), "Images must be finite, not -inf"),
     (np.full((6, *SHAPE), np.longdouble("1e400")), "Images must be finite, not inf"),
-    (CODES + 1, "Images of integers must be codes of pixels, from 0 to 15 for this network, not "
-                "1..16"),
-    (CODES - 1, "Images of integers must be codes of pixels, from 0 to 15 for this network, not "
-                "-1..14"),
+    (CODES + 1, ("Images of integers must be codes of pixels, from 0 to 15 for this network, not "
+                "1..16")),
+    (CODES - 1, ("Images of integers must be codes of pixels, from 0 to 15 for this network, not "
+                "-1..14")),
     (CODES + 2j, "Images must be an array of numbers, not ndarray of dtype complex128"),
     (CODES.astype(str), "Images must be an array of numbers, not ndarray of dtype <U21"),
     ([[1, 2], [3]] * 3, "Images must be an array of numbers, not list"),
     (None, "Images must be an array of numbers, not NoneType of dtype object"),
-    (np.zeros(6), "Images must have shape (n, channels, height, width) or (n, inputs) and be at "
-                  "least one, not (6,)"),
-    (np.zeros((0, *SHAPE)), "Images must have shape (n, channels, height, width) or (n, inputs) "
-                            "and be at least one, not (0, 1, 4, 4)"),
+    (np.zeros(6), ("Images must have shape (n, channels, height, width) or (n, inputs) and be at "
+                  "least one, not (6,)")),
+    (np.zeros((0, *SHAPE)), ("Images must have shape (n, channels, height, width) or (n, inputs) "
+                            "and be at least one, not (0, 1, 4, 4)")),
     (np.zeros((6, 4, 4)), "Images must have shape (n, 1, 4, 4) for this network, not (6, 4, 4)"),
-    (np.zeros((6, 1, 4, 5)), "Images must have shape (n, 1, 4, 4) for this network, not "
-                             "(6, 1, 4, 5)"),
+    (np.zeros((6, 1, 4, 5)), ("Images must have shape (n, 1, 4, 4) for this network, not "
+                             "(6, 1, 4, 5)")),
 ])
 def test_images_that_cannot_be_run_are_one_sentence(cnn, images, message):
     image = building.compile(cnn, "tiny", in_shape=SHAPE)

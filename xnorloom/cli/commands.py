@@ -15,7 +15,8 @@ def train(options):
     from ..report.tables import accuracy_line
 
     result = train(options.net, options.data, options.scheme, output=options.output,
-                   epochs=options.epochs, seed=options.seed, verbose=True)
+                   epochs=options.epochs, seed=options.seed,
+                   augment=None if options.augment == "none" else options.augment, verbose=True)
     _print(accuracy_line(result.accuracy))
     _print(f"wrote {options.output}")
     return 0

@@ -140,7 +140,7 @@ class Runner:
 
     def _training(self, scheme, seed):
         from xnorloom.sw.quantizers import get_scheme
-        from xnorloom.sw.training.train import Recipe
+        from xnorloom.sw.training.recipe import Recipe
 
         epochs = self.setting.epochs
         recipe = Recipe(seed=seed) if epochs is None else Recipe(seed=seed, epochs=epochs,

@@ -124,11 +124,11 @@ def _array(what, values):
         # A torch tensor, wherever it lies and whatever it is a result of.
         values = values.detach().cpu()
         values = values.double() if values.is_floating_point() else values
+    kind = type(values).__name__
     try:
         array = np.asarray(values)
     except (TypeError, ValueError, RuntimeError):
-        raise UserError(f"{what} must be an array of numbers, not {type(values).__name__}") from None
+        raise UserError(f"{what} must be an array of numbers, not {kind}") from None
     if array.dtype.kind not in "biuf":
-        raise UserError(f"{what} must be an array of numbers, not {type(values).__name__} of dtype "
-                        f"{array.dtype}")
+        raise UserError(f"{what} must be an array of numbers, not {kind} of dtype {array.dtype}")
     return array
