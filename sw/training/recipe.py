@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from numbers import Integral, Real
+from numbers import Integral
 
 from ..quantizers.registry import look_up
 from .augment import AUGMENTATIONS
@@ -58,7 +58,7 @@ class Recipe:
                                  f"not {value!r}")
         for name in ("float_rate", "rate"):
             value = getattr(self, name)
-            if not isinstance(value, Real) or not 0 < value < math.inf:
+            if not isinstance(value, (int, float)) or not 0 < value < math.inf:
                 raise TrainError(f"Training option {name!r} must be positive and finite, "
                                  f"not {value!r}")
         if not _is_integer(self.seed) or not 0 <= self.seed <= _MOST_SEED:

@@ -1,4 +1,4 @@
-"""Training by name: a float network first, then its quantized copy with the float one as teacher."""
+"""Training by name: a float network first, then its quantized copy, taught by the float one."""
 
 import contextlib
 import copy

@@ -1,6 +1,7 @@
 """Progress that tells the truth: bars on a terminal, plain lines elsewhere, nothing lost."""
 
 import contextlib
+import os
 import sys
 import time
 
@@ -8,10 +9,26 @@ from rich.console import Console
 
 __all__ = ["console", "track"]
 
-_WIDTH_WITHOUT_TERMINAL = 140
 
-console = Console(highlight=False, markup=False, soft_wrap=True,
-                  width=None if sys.stdout.isatty() else _WIDTH_WITHOUT_TERMINAL)
+
+class _Console(Console):
+    """A console that leaves a closed pipe to :func:`xnorloom.errors.guarded`."""
+
+    def on_broken_pipe(self):
+        raise BrokenPipeError
+
+
+def _width():
+    """Columns of what is no terminal: a file or pipe takes whole rows, unless told otherwise."""
+    if sys.stdout is not None and sys.stdout.isatty():
+        return None
+    told = os.environ.get("COLUMNS", "")
+    return int(told) if told.isdecimal() and int(told) else _WIDTH_WITHOUT_TERMINAL
+
+
+_WIDTH_WITHOUT_TERMINAL = 1000
+
+console = _Console(highlight=False, markup=False, soft_wrap=True, width=_width())
 """Where everything for people goes; width and colour follow the terminal, ``NO_COLOR`` is kept."""
 
 _SECONDS_BETWEEN_LINES = 10.0

@@ -7,7 +7,6 @@ Numbers with a point are the values of pixels, as a data set has them; True and 
 """
 
 import math
-from numbers import Integral
 
 import numpy as np
 
@@ -52,7 +51,8 @@ def test_images(data, count=None):
                         f"not {type(data).__name__}")
     images = _images(images)
     labels = None if labels is None else _labels(labels, len(images))
-    if count is not None and not (isinstance(count, Integral) and 1 <= count <= len(images)):
+    whole = count is None or isinstance(count, (int, np.integer)) and 1 <= count <= len(images)
+    if not whole:
         raise UserError(f"Count must be from 1 to the {len(images)} images there are, "
                         f"not {count!r}")
     return images[:count], None if labels is None else labels[:count]
