@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from tests.interrupts import heed_interrupts
-from xnorloom import cli, output
+from xnorloom import cli, leaving, output
 from xnorloom.errors import UserError, check_choice, sentence
 from xnorloom.report import environment
 
@@ -176,15 +176,15 @@ def test_an_interrupt_leaves_the_old_file_and_no_other(capsys, tmp_path):
             temporary.write_text("half")
             raise KeyboardInterrupt
 
-    assert cli.guarded(work, name="xnorloom compile") == 130
+    assert leaving.guarded(work, name="xnorloom compile") == 130
     assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
     assert "interrupted" in capsys.readouterr().err
 
 
 def test_ctrl_c_ends_the_program_with_130():
-    code = ("import sys, time; from xnorloom import cli\n"
+    code = ("import sys, time; from xnorloom import leaving\n"
             "def work():\n print('ready', flush=True); time.sleep(60)\n"
-            "sys.exit(cli.guarded(work, name='xnorloom test'))")
+            "sys.exit(leaving.guarded(work, name='xnorloom test'))")
     for number in (signal.SIGINT, signal.SIGTERM):
         with subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE,
                               stderr=subprocess.PIPE, text=True,

@@ -9,10 +9,11 @@ from rich.console import Console
 
 __all__ = ["console", "track"]
 
+_WIDTH_WITHOUT_TERMINAL = 1000
 
 
 class _Console(Console):
-    """A console that leaves a closed pipe to :func:`xnorloom.errors.guarded`."""
+    """A console that leaves a closed pipe to :func:`xnorloom.leaving.heard`."""
 
     def on_broken_pipe(self):
         raise BrokenPipeError
@@ -25,8 +26,6 @@ def _width():
     told = os.environ.get("COLUMNS", "")
     return int(told) if told.isdecimal() and int(told) else _WIDTH_WITHOUT_TERMINAL
 
-
-_WIDTH_WITHOUT_TERMINAL = 1000
 
 console = _Console(highlight=False, markup=False, soft_wrap=True, width=_width())
 """Where everything for people goes; width and colour follow the terminal, ``NO_COLOR`` is kept."""
