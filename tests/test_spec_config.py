@@ -158,7 +158,8 @@ def test_toml_that_changes_a_preset(tmp_path):
 
 @pytest.mark.parametrize("text, message", [
     (b"rows = \n", "is not TOML: "), (b"rows = 2\nrows = 3\n", "is not TOML: "),
-    (b"rows = '\xff'\n", "must be UTF-8 text, and is not: byte 8 is 0xff$"), (b"rows = 2\ncols = 2\nlane = 4\n", "'lanes'?"),
+    (b"rows = '\xff'\n", "must be UTF-8 text, and is not: byte 8 is 0xff$"),
+    (b"rows = 2\ncols = 2\nlane = 4\n", "'lanes'?"),
     (b"rows = 2.5\ncols = 2\nlanes = 4\n", "not 2.5"),
     (b"[rows]\ncols = 2\n", "'lanes'|'cols'|not {")])
 def test_toml_errors(tmp_path, text, message):
@@ -191,7 +192,7 @@ def test_text_as_editors_write_it(tmp_path, data):
     (WHOLE.replace("4", "true").encode(), "'lanes' must be an integer from 1 to 1024, not True"),
     (f"{WHOLE}doubling = 1\n".encode(), "'doubling' must be true or false, not 1"),
     (f"{WHOLE}name = 3\n".encode(), "'name' must be an identifier, not 3"),
-    (b"preset = ['small']\n", "Machine must be a preset or a TOML file, not ['small']; did you mean 'small'?"),
+    (b"preset = ['small']\n", "not ['small']; did you mean 'small'?"),
     (b"[preset]\nname = 'small'\n", "must be a preset or a TOML file, not {'name': 'small'}; "),
     (b"preset = 'Small'\n", "not 'Small'; did you mean 'small'?"),
     (b"rows = " + 5000 * b"[", "is not TOML: "),
