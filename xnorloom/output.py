@@ -9,7 +9,8 @@ from xnorloom.sw.files import FileError, demand_writable, whole_file
 
 from .errors import UserError
 
-__all__ = ["check_input", "check_output", "whole_file", "write_json", "write_text"]
+__all__ = ["check_input", "check_output", "make_folder", "whole_file", "write_json",
+           "write_text"]
 
 
 def check_input(path, what):
@@ -29,18 +30,21 @@ def check_input(path, what):
 
 
 def check_output(path, what):
-    """Returns the path of a file that can be written, its folder created, before the work begins.
+    """Returns the path of a file that can be written, before the work for it begins.
+
+    Nothing is created yet: see :func:`make_folder`.
 
     Raises
     ------
     UserError
-        If it is no regular file, or the folder cannot be created or written; ``what`` names the
-        file's role.
+        If it is no regular file, or its folder cannot be written, or cannot be created; ``what``
+        names the file's role.
     """
     try:
-        target = demand_writable(path, what)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=target.parent):
+        folder = demand_writable(path, what).parent
+        while not folder.exists():
+            folder = folder.parent
+        with tempfile.TemporaryFile(dir=folder):
             pass
     except FileError as error:
         raise UserError(str(error)) from None
@@ -50,14 +54,20 @@ def check_output(path, what):
     return Path(path)
 
 
+def make_folder(path):
+    """Creates the folder of a file that is about to be written, if it is not there."""
+    demand_writable(path).parent.mkdir(parents=True, exist_ok=True)
+
+
 def write_text(path, text):
-    """Writes a text file whole."""
+    """Writes a text file whole; its folder is created if it is not there."""
+    make_folder(path)
     with whole_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def write_json(path, data):
-    """Writes a JSON file whole; numpy scalars become plain numbers."""
+    """Writes a JSON file like :func:`write_text`; numpy scalars become plain numbers."""
     write_text(path, json.dumps(data, indent=2, default=_plain) + "\n")
 
 

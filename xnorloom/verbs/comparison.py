@@ -8,7 +8,7 @@ import numpy as np
 
 from xnorloom.hw.spec.config import load_machine
 
-from ..output import check_output, write_json
+from ..output import check_output, make_folder, write_json
 from ..report.progress import track
 from ..report.report import new_report, scheme_entry
 from . import running
@@ -95,6 +95,7 @@ def compare_on(transport, model, config, images, labels, *, output=None, whole=T
     """
     prepared = _Prepared(model, config, images, None, None, verbose)
     if output is not None:
+        make_folder(output)
         prepared.image.save(output)
     return prepared.entry(transport, labels, whole=whole, verbose=verbose)
 

@@ -1,7 +1,7 @@
 """``simulate``: an image in the simulated machine."""
 
 from ..errors import check_choice
-from ..output import check_output, write_json
+from ..output import check_output, make_folder, write_json
 from ..report.progress import track
 from ..report.report import simulation_speed
 from .building import load_image
@@ -33,6 +33,8 @@ def open_machine(config, *, engine="verilator", waves=None, verbose=False):
 
     # Before the work: generating a machine takes longer than finding out that nothing runs it.
     tool_versions(check_choice("Engine", engine, ENGINES))
+    if waves is not None:
+        make_folder(waves)
     with track(f"generate and build machine {config.name} for {engine}", shown=verbose):
         return RtlTransport(config, engine=engine, waves=waves)
 

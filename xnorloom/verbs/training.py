@@ -1,6 +1,6 @@
 """``train``: a network and a scheme by name, to a checkpoint."""
 
-from ..output import check_output
+from ..output import check_output, make_folder
 from ..report.progress import track
 
 __all__ = ["train"]
@@ -45,7 +45,7 @@ def train(net="cnn", data="digits", scheme="lsbq-w1a2", *, output=None, epochs=N
     options = {"seed": seed, "epochs": epochs, "float_epochs": epochs}
     recipe = Recipe(augment=augment, **{key: value for key, value in options.items()
                                         if value is not None})
-    # A wrong name is found before a folder is made for the checkpoint.
+    # A wrong name is found before the data are loaded.
     nets.build(net, scheme, data)
     if output is not None:
         check_output(output, "Checkpoint")
@@ -59,5 +59,6 @@ def train(net="cnn", data="digits", scheme="lsbq-w1a2", *, output=None, epochs=N
         result = training.train(net, scheme, data, recipe=recipe, teacher=teacher,
                                 progress=progress)
     if output is not None:
+        make_folder(output)
         checkpoint.save(output, result.model, result.info)
     return result
