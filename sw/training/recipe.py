@@ -51,12 +51,12 @@ class Recipe:
     augment: str | None = "shift"
 
     def __post_init__(self):
-        for name in ("float_epochs", "epochs", "batch", "threads"):
+        for name in ("epochs", "float_epochs", "batch", "threads"):
             value = getattr(self, name)
             if not _is_integer(value) or value < 1:
                 raise TrainError(f"Training option {name!r} must be a positive integer, "
                                  f"not {value!r}")
-        for name in ("float_rate", "rate"):
+        for name in ("rate", "float_rate"):
             value = getattr(self, name)
             if not isinstance(value, (int, float)) or not 0 < value < math.inf:
                 raise TrainError(f"Training option {name!r} must be positive and finite, "
