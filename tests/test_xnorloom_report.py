@@ -190,3 +190,12 @@ def test_what_is_no_terminal_is_as_wide_as_it_is_told(monkeypatch, columns, widt
     assert progress._width() == width
     monkeypatch.setattr(progress.sys, "stdout", None)
     assert progress._width() == width
+
+
+def test_progress_without_a_total_tells_the_seconds(monkeypatch, capsys):
+    clock = iter((0.0, 12.0, 40.0))
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
+    with progress.track("route") as advance:
+        advance(0)
+    assert capsys.readouterr().out.splitlines() == [
+        "route ...", "  route 12 s", "route: done in 40.0 s"]

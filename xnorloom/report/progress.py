@@ -37,8 +37,9 @@ _SECONDS_BETWEEN_LINES = 10.0
 def track(title, total=None, *, shown=True):
     """Shows the progress of one task; gives a function ``advance(done, note="")``.
 
-    On a terminal a bar; otherwise a line at the beginning, one every ten seconds, and one at the
-    end. The last line always stands, with the seconds it took.
+    On a terminal a bar; otherwise a line at the beginning, one every ten seconds (how much is done,
+    or where that is unknown the seconds it took so far), and one at the end. The last line always
+    stands, with the seconds it took.
 
     Parameters
     ----------
@@ -77,7 +78,7 @@ def track(title, total=None, *, shown=True):
             last_note, now = note, time.monotonic()
             if now - printed >= _SECONDS_BETWEEN_LINES:
                 printed = now
-                share = f" {done}/{total}" if total else f" {done}"
+                share = f" {done}/{total}" if total else f" {now - start:.0f} s"
                 console.print(f"  {title}{share} {note}".rstrip())
 
         yield advance
