@@ -116,6 +116,16 @@ def test_a_snapped_model_is_compiled_and_compared_as_it_is(checkpoint, stand_in)
     assert scheme["accuracy"]["quantized"] is None and scheme["accuracy"]["snapped"] is not None
 
 
+def test_a_float_accuracy_is_told_of_the_images_it_was_measured_on(checkpoint, stand_in):
+    from xnorloom.sw import data
+
+    digits = data.load("digits")
+    images = digits.test_images[:4], digits.test_labels[:4]
+    for what, expected in (("digits", 0.99), (images, None), (digits, None)):
+        (scheme,) = comparison.compare(checkpoint, what)["schemes"]
+        assert scheme["accuracy"]["float"] == expected
+
+
 @pytest.fixture(scope="module")
 def image(checkpoint):
     path = checkpoint.with_suffix(".xlm")

@@ -62,8 +62,10 @@ def compare(model, data="digits", machine="default", *, in_shape=None, count=Non
         check_output(json, "Report")
     images, labels = test_images(data, count)
     prepared = _Prepared(model, config, images, in_shape, batch, verbose)
+    # The checkpoint's float accuracy was measured on all test images of its own data set.
+    whole = count is None and data == prepared.image.metadata["info"].get("data")
     with running.open_machine(config, engine=engine, verbose=verbose) as transport:
-        entry = prepared.entry(transport, labels, whole=count is None, verbose=verbose)
+        entry = prepared.entry(transport, labels, whole=whole, verbose=verbose)
         cycles, seconds = transport.cycles, transport.seconds
     report = new_report(config, [entry], cycles, seconds, time.monotonic() - start)
     if json is not None:
