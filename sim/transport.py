@@ -15,6 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
+from xnorloom.sw.files import FileError, whole_file
+
 from .emitted import emitted
 from .errors import SimulationError
 from .simulator import build
@@ -244,15 +246,11 @@ class RtlTransport:
         self.close()
 
     def _keep_waves(self):
-        partial = self._waves.with_name(f".{self._waves.name}.{os.getpid()}.part")
         try:
-            shutil.copyfile(self._folder / f"waves{self._waves.suffix}", partial)
-            partial.replace(self._waves)
-        except OSError as error:
-            raise SimulationError(f"Waves must be a file that can be written, not "
-                                  f"{str(self._waves)!r}: {error.strerror or error}") from None
-        finally:
-            partial.unlink(missing_ok=True)
+            with whole_file(self._waves, "Waves") as partial:
+                shutil.copyfile(self._folder / f"waves{self._waves.suffix}", partial)
+        except FileError as error:
+            raise SimulationError(str(error)) from None
 
     def _ask(self, **request):
         if not self._finalizer.alive:

@@ -10,11 +10,14 @@ import pytest
 from tests.stand_in import StandIn
 from xnorloom import cli
 from xnorloom.errors import UserError
+from xnorloom.hw.spec.config import load_machine
 from xnorloom.report.summary import STAGES, summary
 from xnorloom.study import (
     experiments,
     quantization_error,
+    runs,
     sources,
+    workers,
 )
 from xnorloom.study import (
     page as results_page,
@@ -166,9 +169,11 @@ def test_side_by_side_gives_the_same(finished, machine, trainings, tmp_path):
     assert make(copy_of(finished, tmp_path), jobs=2) == finished[1]
 
 
-def test_what_fails_in_another_process_is_told(finished, machine, tmp_path):
+def test_what_fails_in_another_process_is_told(tmp_path):
+    setting = runs.Setting(tmp_path, "cnm", "digits", load_machine("default"),
+                           runs.code_digests(SCHEMES), 1, 8)
     with pytest.raises(UserError, match="^Net must be a registered name, not 'cnm'"):
-        make(copy_of(finished, tmp_path), jobs=2, net="cnm")
+        workers.work_off(setting, [(name, 1) for name in SCHEMES], 2, None, lambda _note: None)
 
 
 def test_a_mismatch_ends_in_1(monkeypatch, machine, tmp_path, capsys):
@@ -185,11 +190,15 @@ def test_a_mismatch_ends_in_1(monkeypatch, machine, tmp_path, capsys):
     ({"schemes": []}, r"^Schemes must be given, each once, not \[\]"),
     ({"seeds": (1, 1)}, r"^Seeds must be given, each once, not \[1, 1\]"),
     ({"jobs": 0}, "^Jobs must be a positive integer, not 0"),
-    ({"net": "cnm"}, "^Net must be a registered name, not 'cnm'"),
+    ({"net": "cnm"}, "^Net must be a known name, not 'cnm'; did you mean 'cnn'"),
+    ({"seeds": (1, -1)}, "^Training option 'seed' must be an integer from 0 to "),
+    ({"epochs": 0}, "^Training option 'epochs' must be a positive integer, not 0"),
+    ({"count": 361}, "^Count must be from 1 to the 360 images there are, not 361"),
 ])
 def test_a_wrong_option_is_named(machine, tmp_path, options, message):
     with pytest.raises(ValueError, match=message):
-        make(tmp_path, **options)
+        make(tmp_path / "new", **options)
+    assert not list(tmp_path.iterdir())
 
 
 # The page

@@ -13,9 +13,7 @@ Section ``META`` is JSON in UTF-8; section ``PROG`` is the payload of the machin
 """
 
 import json
-import os
 import struct
-import tempfile
 import zlib
 from dataclasses import dataclass
 from functools import cached_property
@@ -28,6 +26,7 @@ from xnorloom.hw.spec.descriptor import DESCRIPTOR, PAIR, TAP
 from xnorloom.hw.spec.memory import Memory, banks
 
 from ..errors import ImageError
+from ..files import FileError, whole_file
 from .frames import iterate_sections
 
 __all__ = ["Image", "ImageError"]
@@ -169,27 +168,18 @@ class Image:
         return image
 
     def save(self, path):
-        """Writes the file under a temporary name and moves it into place.
+        """Writes the file whole, see :func:`sw.files.whole_file`.
 
         Raises
         ------
         ImageError
             If the file cannot be written.
         """
-        path, temporary = Path(path), None
         try:
-            with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.",
-                                             delete=False) as file:
-                temporary = file.name
-                file.write(self.to_bytes())
-            Path(temporary).chmod(0o666 & ~_umask())
-            Path(temporary).replace(path)
-        except BaseException as error:
-            if temporary is not None:
-                Path(temporary).unlink(missing_ok=True)
-            if isinstance(error, OSError):
-                raise ImageError(f"Image {str(path)!r} cannot be written: {error}") from None
-            raise
+            with whole_file(path, "Image") as temporary:
+                temporary.write_bytes(self.to_bytes())
+        except FileError as error:
+            raise ImageError(str(error)) from None
 
     @classmethod
     def load(cls, path, config=None):
@@ -223,9 +213,3 @@ def _plain(value):
     if isinstance(value, np.generic):
         return value.item()
     raise TypeError(f"Image metadata must be plain values, not {type(value).__name__}")
-
-
-def _umask():
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

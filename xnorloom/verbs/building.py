@@ -3,7 +3,7 @@
 from xnorloom.hw.spec.config import load_machine
 
 from ..errors import UserError
-from ..output import check_input, check_output, write_text
+from ..output import check_input, check_output, make_folder, write_text
 from ..report.progress import track
 
 __all__ = ["compile", "estimate", "inspect", "load_image", "load_network", "snap", "verilog"]
@@ -128,6 +128,7 @@ def compile(model, machine="default", *, in_shape=None, batch=None, output=None,
 
         image = compile_network(network, config, batch=batch)
         if output is not None:
+            make_folder(output)
             image.save(output)
     return image
 

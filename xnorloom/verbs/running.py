@@ -1,11 +1,11 @@
 """``simulate``: an image in the simulated machine."""
 
 from ..errors import check_choice
-from ..output import check_output, write_json
+from ..output import check_output, make_folder, write_json
 from ..report.progress import track
 from ..report.report import simulation_speed
 from .building import load_image
-from .inputs import test_images
+from .inputs import real_images, test_images
 
 __all__ = ["open_machine", "simulate"]
 
@@ -33,6 +33,8 @@ def open_machine(config, *, engine="verilator", waves=None, verbose=False):
 
     # Before the work: generating a machine takes longer than finding out that nothing runs it.
     tool_versions(check_choice("Engine", engine, ENGINES))
+    if waves is not None:
+        make_folder(waves)
     with track(f"generate and build machine {config.name} for {engine}", shown=verbose):
         return RtlTransport(config, engine=engine, waves=waves)
 
@@ -45,7 +47,8 @@ def simulate(image, data="digits", *, count=None, engine="verilator", waves=None
     ----------
     image : path or sw.machine.image.Image
     data : str, sw.data.Dataset or pair of arrays
-        What to run: test images of a data set, or ``(images, labels)``.
+        What to run: test images of a data set, or ``(images, labels)``. Images of floats are the
+        values of pixels, of integers their codes; see :mod:`xnorloom.verbs.inputs`.
     count : int or None
         Images to run; None: all, or one batch if waves are recorded.
     engine : str
@@ -76,6 +79,7 @@ def simulate(image, data="digits", *, count=None, engine="verilator", waves=None
         check_output(waves, "Waves")
         count = count or image.batch
     images, labels = test_images(data, count)
+    images = real_images(image.metadata["input"], images)
 
     from xnorloom.sw.machine.driver import Driver
     from xnorloom.sw.machine.estimate import estimate_cycles
