@@ -6,7 +6,8 @@ import pytest
 from tests.networks import layer, small_network
 from tests.strategies import random_codes
 from xnorloom.hw.spec.config import MachineConfig
-from xnorloom.hw.spec.link import Opcode, section_header
+from xnorloom.hw.spec.descriptor import DESCRIPTOR
+from xnorloom.hw.spec.link import ErrorCode, Opcode, section_header
 from xnorloom.hw.spec.memory import Memory
 from xnorloom.hw.spec.registers import Interrupt, RegisterAddress
 from xnorloom.sim.transport import RtlTransport, SoftReset, Stalls
@@ -21,13 +22,18 @@ CONFIG = MachineConfig(rows=2, cols=2, lanes=4, popcount_stages=1, activation_de
                        tap_depth=32, pair_depth=16, program_depth=64)
 
 
-def job(seed):
-    """Words that load, run and read back two layers, the last one raw."""
+def job(seed, spoil=lambda program: None):
+    """Words that load, run and read back two layers, the last one raw, whose descriptor ``spoil``
+    may change."""
     first = layer("first", in_shape=(3, 2, 2), outputs=3, kernel=(2, 2), padding=(0, 0), seed=seed)
     last = layer("last", "first", first.out_shape, 3, kernel=(1, 1), padding=(0, 0),
                  code_bits=None, seed=seed + 1)
     network = small_network(first, last)
     image = compile_network(network, CONFIG, batch=1)
+    # A section per descriptor, and these come first.
+    second = len(DESCRIPTOR) + 2
+    assert image.program[0] == image.program[second] == Memory.PROGRAM
+    spoil(image.program[second + 2:second + 2 + len(DESCRIPTOR)])
     described = image.metadata["input"]
     codes = encode_images(described, random_codes(network, 1))
     banks = MapLayout(**described["layout"]).pack(codes, described["table"])
@@ -100,6 +106,48 @@ def test_in_error(rtl):
             answer = rtl.exchange(words, reset=SoftReset(cycle, len(broken)))
             assert not rtl.read_register(RegisterAddress.ERROR_CODE), (spoiled, cycle)
             np.testing.assert_array_equal(answer, expected, err_msg=f"{spoiled} {cycle}")
+
+
+def unknown_tag(program):
+    program[0] ^= 1
+
+
+def beyond_the_weights(program):
+    word, shift = DESCRIPTOR.place("weight_base")
+    program[word] |= (CONFIG.weight_depth - 1) << shift
+
+
+@pytest.mark.parametrize("spoil, code", [(unknown_tag, ErrorCode.DESCRIPTOR),
+                                         (beyond_the_weights, ErrorCode.ADDRESS)])
+def test_under_a_run_that_fails(rtl, spoil, code):
+    """Faults from deep inside are still on their way when the reset comes."""
+    rtl.write_register(RegisterAddress.CONTROL, 1)
+    bad, kept = job(3, spoil), job(5)
+    expected = ReferenceMachine(CONFIG).exchange(kept)
+    cycles = cycles_of(rtl, bad)
+    assert rtl.read_register(RegisterAddress.ERROR_CODE) == code
+    rtl.write_register(RegisterAddress.CONTROL, 1)
+    words, wrong = np.concatenate([bad, kept]), []
+    for cycle in range(1, cycles + 1):
+        answer = rtl.exchange(words, reset=SoftReset(cycle, len(bad)))
+        error = rtl.read_register(RegisterAddress.ERROR_CODE)
+        if error or not np.array_equal(answer, expected):
+            wrong.append((cycle, error, len(answer)))
+            rtl.write_register(RegisterAddress.CONTROL, 1)
+    assert not wrong, f"{len(wrong)} of {cycles}: {wrong[:5]}"
+
+
+@pytest.mark.parametrize("spoil", [lambda program: None, beyond_the_weights])
+def test_nothing_is_left_of_what_was_under_way(rtl, spoil):
+    rtl.write_register(RegisterAddress.CONTROL, 1)
+    words = job(3, spoil)
+    cycles = cycles_of(rtl, words)
+    rtl.write_register(RegisterAddress.CONTROL, 1)
+    for cycle in range(1, cycles + 1):
+        assert not len(rtl.exchange(words, reset=SoftReset(cycle, len(words)))), cycle
+        for address in (RegisterAddress.STATUS, RegisterAddress.ERROR_CODE,
+                        RegisterAddress.ERROR_WORD, RegisterAddress.INTERRUPT):
+            assert rtl.read_register(address) == 0, (cycle, address.name)
 
 
 def test_what_a_reset_keeps(rtl):
