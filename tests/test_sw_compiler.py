@@ -166,7 +166,7 @@ def test_layers_that_contradict_themselves_are_refused(fields, message):
 
 @pytest.mark.parametrize(("options", "message"), [
     ({"in_shape": (1, 12, 12), "kernel": (8, 1)}, r"kernel must be from 1 to 7 .* not \(8, 1\)$"),
-    ({"in_shape": (1, 256, 2)}, r"input map must be from 1 to 255 pixels .* not \(256, 2\)$"),
+    ({"in_shape": (1, 256, 2)}, r"input map must be from 1 to 255 in each .* not \(256, 2\)$"),
     ({"weight_planes": 9}, r"weight planes must be from 1 to 8, not 9$"),
     ({"activation_planes": 9}, r"input code table must have shape .* k from 1 to 8"),
     ({"code_bits": 5}, r"activation bits must be at most 4 on this machine .*, not 5$"),

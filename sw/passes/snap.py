@@ -8,10 +8,11 @@ import torch.nn.functional as F
 from torch import nn
 
 from ..bitplanes import BitPlanes, group_index
-from ..graph.trace import stages
-from ..ops.grid import SnapError, to_integers
+from ..graph.trace import FrontendError, stages
+from ..ops.grid import LOSS_LIMIT, SnapError, to_integers
 from ..ops.layers import QuantConv2d, QuantLinear
 from ..quantizers.base import ActivationQuantizer, as_kernel
+from .check import check_values
 
 __all__ = ["Affine", "SnapError", "SnappedActivation", "SnappedLayer", "SnappedModel", "snap"]
 
@@ -38,6 +39,8 @@ class SnappedLayer(nn.Module):
         Encodes raw input first.
     scale_bits, acc_bits : int
         Signed widths of a scale and of an accumulator.
+    per_channel : bool
+        Whether every channel has a grid of its own: where the values become codes.
 
     Attributes
     ----------
@@ -45,7 +48,9 @@ class SnappedLayer(nn.Module):
         Weight of one mismatch, in units of ``2 ** -frac_bits``.
     biases, low, high : int64 array, shape ``(outputs,)``
         Integer bias; bounds of the accumulator, and of every partial sum of it.
-    frac_bits : int
+    frac_bits : int, or int64 array of shape ``(outputs,)``
+    errors : float64 array, shape ``(outputs,)``
+        See :class:`sw.ops.grid.Integers`.
 
     Raises
     ------
@@ -60,7 +65,7 @@ class SnappedLayer(nn.Module):
 
     def __init__(self, name, weights: BitPlanes, codebook: BitPlanes, *, pad_code=0, bias=None,
                  stride=(1, 1), padding=(0, 0), linear=False, encoder=None, scale_bits=16,
-                 acc_bits=32):
+                 acc_bits=32, per_channel=False):
         super().__init__()
         if weights.offset:
             raise SnapError(f"Layer {name!r} weights must have offset 0, not {weights.offset!r}")
@@ -68,23 +73,25 @@ class SnappedLayer(nn.Module):
         self.name, self.weights, self.codebook = name, weights, codebook
         self.pad_code, self.stride, self.padding = pad_code, tuple(stride), tuple(padding)
         self.linear, self.encoder = linear, encoder
-        integers = to_integers(name, weights, codebook, bias, scale_bits, acc_bits)
+        integers = to_integers(name, weights, codebook, bias, scale_bits, acc_bits,
+                               per_channel=per_channel)
         self.frac_bits, self.scales, self.biases = (integers.frac_bits, integers.scales,
                                                     integers.biases)
-        self.low, self.high = integers.low, integers.high
+        self.low, self.high, self.errors = integers.low, integers.high, integers.errors
         self._build()
 
     def _build(self):
         outputs, inputs, *kernel = self.weights.shape
         in_group = np.bincount(group_index(self.weights.grouping, kernel).ravel()) * inputs
         # value = 2^-f * (biases + sum S * (K - D) / 2): D is what the convolution of signs gives.
-        grid = 2.0 ** -(self.frac_bits + 1)
+        grid = np.broadcast_to(np.ldexp(1.0, -(np.asarray(self.frac_bits) + 1)), outputs)
         constant = 2 * self.biases + (self.scales * in_group[:, None, None]).sum(axis=(1, 2, 3))
         taps = self.scales[:, group_index(self.weights.grouping, kernel)]
         signs = 2 * self.weights.planes.astype(np.int64) - 1
         kernels = -np.einsum("mhwij,jmchw->michw", taps, signs)
         self.register_buffer("constant", torch.from_numpy(constant * grid))
-        self.register_buffer("kernels", torch.from_numpy(kernels * grid).flatten(1, 2))
+        self.register_buffer("kernels", torch.from_numpy(
+            kernels * grid[:, None, None, None, None]).flatten(1, 2))
         self.register_buffer("signs", torch.from_numpy(2.0 * self.codebook.planes - 1.0).T)
 
     def forward(self, codes):
@@ -97,7 +104,7 @@ class SnappedLayer(nn.Module):
         vertical, horizontal = self.padding
         codes = F.pad(codes, (horizontal, horizontal, vertical, vertical), value=self.pad_code)
         planes = self.signs[codes].movedim(-1, 1).flatten(1, 2)
-        # Sums of integers times one power of two, below 2 ** 53: exact in whatever order.
+        # Sums of integers times one power of two a channel, below 2 ** 53: exact in any order.
         values = F.conv2d(planes, self.kernels, stride=self.stride)
         values = values + self.constant.reshape(-1, 1, 1)
         return values[:, :, 0, 0] if self.linear else values
@@ -167,12 +174,18 @@ class SnappedModel(nn.Module):
     Attributes
     ----------
     stages : list of sw.graph.trace.Stage
+    report : list of dict
+        What snapping cost each layer: ``name``; ``frac_bits``, an integer or a list with one of
+        every channel; ``error``, the largest rounding error of a scale in parts of the largest
+        scale of its channel; ``lossy``, the channels in which that is above ``limit``.
     """
 
     def __init__(self, model):
         super().__init__()
         self.model = model
         self.stages = stages(model)
+        _check_quantized(self.stages, (SnappedLayer, SnappedActivation))
+        self.report = [_precision(stage.layer) for stage in self.stages]
         self.eval()
 
     def train(self, mode=True):
@@ -208,7 +221,7 @@ class SnappedModel(nn.Module):
 
             def keep(_module, _inputs, output, stage=stage):
                 if stage.quantizer is None:
-                    output = torch.ldexp(output, torch.tensor(stage.layer.frac_bits)).long()
+                    output = (output * 2.0 ** stage.layer.frac_bits).long()
                 output = output[:, :, None, None] if output.dim() == 2 else output
                 results[stage.name] = output.numpy().astype(np.int64)
 
@@ -240,15 +253,19 @@ def snap(model, scale_bits=16, acc_bits=32):
     SnapError
         If a layer does not fit these widths.
     FrontendError
-        If the model holds something the machine cannot run.
+        If the model is not quantized, or holds something the machine cannot run.
     """
     if isinstance(model, SnappedModel):
         return model
+    found = stages(model)
+    _check_quantized(found, (QuantConv2d, QuantLinear, ActivationQuantizer))
+    check_values(model, found, "snapped")
+    coded = {stage.name: stage.quantizer is not None for stage in found}
     model = copy.deepcopy(model).eval().double()
     layers = []
     for name, module in list(model.named_modules()):
-        if isinstance(module, (QuantConv2d, QuantLinear)):
-            new = _snapped(name, module, scale_bits, acc_bits)
+        if name in coded:
+            new = _snapped(name, module, scale_bits, acc_bits, coded[name])
             layers.append((name, new))
         elif isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)) and module.track_running_stats:
             layers.append((name, Affine.from_batch_norm(module)))
@@ -260,7 +277,21 @@ def snap(model, scale_bits=16, acc_bits=32):
     return SnappedModel(model)
 
 
-def _snapped(name, layer, scale_bits, acc_bits):
+def _check_quantized(found, kinds):
+    for stage in found:
+        for name, module in ((stage.name, stage.layer), (stage.quantizer_name, stage.quantizer)):
+            if module is not None and not isinstance(module, kinds):
+                raise FrontendError(f"Node {name!r} ({type(module).__name__}) must be quantized: "
+                                    "pass the model through quantize_ first")
+
+
+def _precision(layer):
+    lossy = np.flatnonzero(layer.errors > LOSS_LIMIT)
+    return {"name": layer.name, "frac_bits": np.asarray(layer.frac_bits).tolist(),
+            "error": float(layer.errors.max()), "limit": LOSS_LIMIT, "lossy": lossy.tolist()}
+
+
+def _snapped(name, layer, scale_bits, acc_bits, per_channel):
     try:
         source, weights = layer.source, layer.weight_quantizer.planes(as_kernel(layer.weight))
         codebook = source.codebook()
@@ -271,4 +302,4 @@ def _snapped(name, layer, scale_bits, acc_bits):
     bias = None if layer.bias is None else layer.bias.detach().numpy()
     return SnappedLayer(name, weights, codebook, pad_code=source.pad_code, bias=bias,
                         linear=linear, encoder=layer.input_quantizer, scale_bits=scale_bits,
-                        acc_bits=acc_bits, **shape)
+                        acc_bits=acc_bits, per_channel=per_channel, **shape)
