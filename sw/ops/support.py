@@ -46,7 +46,7 @@ _FUNCTIONS = {
     "max_pool2d": "max pooling is not supported yet",
     "avg_pool2d": "average pooling is not supported yet",
     "adaptive_avg_pool2d": "average pooling is not supported yet",
-    "mean": "average pooling is not supported yet",
+    "mean": "averages are not supported yet",
     "conv2d": "it must be a module, torch.nn.Conv2d",
     "linear": "it must be a module, torch.nn.Linear",
     "batch_norm": "it must be a module, such as torch.nn.BatchNorm2d",

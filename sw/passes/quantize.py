@@ -92,8 +92,8 @@ def quantize_(model, scheme, *, input_bits=8, input_step=1 / 255, filter_fn=None
         if source is not None and source not in replaced:
             raise FrontendError(_unquantized(model, node))
     if not layers:
-        raise FrontendError(f"Model {type(model).__name__} must hold a convolution or linear layer, "
-                            f"and has none; supported: {SUPPORTED}")
+        raise FrontendError(f"Model {type(model).__name__} must hold a convolution or linear "
+                            f"layer, and has none; supported: {SUPPORTED}")
     for name, module in matrices.items():
         pixels = PixelQuantizer(input_bits, input_step) if sources[name] is None else None
         replaced[name] = _quantized_layer(name, module, scheme, name in (layers[0], layers[-1]),
