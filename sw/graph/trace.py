@@ -11,6 +11,10 @@ from ..ops.support import SUPPORTED, reason, role
 __all__ = ["FrontendError", "Stage", "describe", "is_flatten", "is_passing", "stages", "trace"]
 
 
+_LAST = (-1, 3)
+"""The last axis of a map."""
+
+
 class FrontendError(ValueError):
     """A model that cannot be lowered; the message names the node and what is supported."""
 
@@ -59,7 +63,7 @@ def is_flatten(model, node):
     start, end = (*node.args[1:], *[None] * 2)[:2]
     start = node.kwargs.get("start_dim", 0) if start is None else start
     end = node.kwargs.get("end_dim", -1) if end is None else end
-    return start == 1 and end == -1
+    return start == 1 and end in _LAST
 
 
 def is_passing(model, node):
@@ -162,8 +166,8 @@ class _Matcher:
             raise FrontendError(f"Model {type(self.model).__name__} must hold a convolution or "
                                 f"linear layer, and has none; supported: {SUPPORTED}")
         if self.open is None:
-            raise self.error(node, "must come after a convolution or linear layer without "
-                                   "activation, which ends a network")
+            raise self.error(node, "must be followed by a convolution or linear layer, which "
+                                   "ends a network")
         if self.open.tail:
             raise self.error(node, f"must be the last layer {self.open.name!r} itself, without a "
                                    "batch norm after it")
@@ -185,6 +189,8 @@ def stages(model):
         if node.op == "get_attr":
             continue
         if node.op == "placeholder":
+            if previous is not None and node.args and not node.users:
+                continue
             if previous is not None:
                 raise matcher.error(node, "is a second input; a network has one")
         elif previous is None:

@@ -73,7 +73,7 @@ def role(module):
     if own is not None:
         return own if own in ("matrix", "elementwise", "quantizer") else None
     found = _ROLES.get(_base(module))
-    if found == "flatten" and (module.start_dim, module.end_dim) != (1, -1):
+    if found == "flatten" and (module.start_dim, module.end_dim) not in ((1, -1), (1, 3)):
         return None
     if found == "elementwise" and module.running_var is None:
         return None
@@ -120,9 +120,9 @@ def check_layer(layer):
                       if hasattr(layer, f"{which}_mask") else "the remover of what computes it")
             raise ValueError(f"{which} must be a parameter, not computed by a hook; call {remedy} "
                              "first")
+    _check_tensor("weight", layer.weight)
     if layer._forward_hooks or layer._forward_pre_hooks:
         raise ValueError("layer must have no forward hooks, which its quantized one would not have")
-    _check_tensor("weight", layer.weight)
     check_weight(layer.weight)
     if layer.bias is not None:
         _check_tensor("bias", layer.bias)

@@ -3,6 +3,7 @@ compiled."""
 
 import math
 import operator
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 
 from torch import nn
@@ -13,6 +14,10 @@ from ..ops.limits import MAX_LINEAR_MAP, broken_limit, out_map
 from ..ops.support import check_layer, check_norm
 
 __all__ = ["Geometry", "check_network", "check_values", "first_map", "geometry", "is_linear"]
+
+
+_OTHER_NORM = {True: nn.BatchNorm2d, False: nn.BatchNorm1d}
+"""Batch norms that torch refuses behind a linear layer, and behind a convolution."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +93,10 @@ def check_values(model, found, action="quantized"):
                 check(module)
             except ValueError as error:
                 raise FrontendError(f"Layer {name!r} cannot be {action}: {error}") from None
+            if isinstance(module, _OTHER_NORM[is_linear(stage.layer)]):
+                raise FrontendError(f"Batch norm {name!r} must not be a {type(module).__name__} "
+                                    f"behind layer {stage.name!r} "
+                                    f"({type(stage.layer).__name__})")
             if module is not stage.layer and module.num_features != outputs:
                 raise FrontendError(f"Batch norm {name!r} must have the {outputs} channels of "
                                     f"layer {stage.name!r}, not {module.num_features}")
@@ -102,6 +111,8 @@ def first_map(stage, in_shape):
         If the input shape is not one.
     """
     try:
+        if isinstance(in_shape, (Mapping, Set)):
+            raise TypeError
         shape = tuple(operator.index(size) for size in in_shape)
         wrong = len(shape) not in (1, 3) or min(shape) < 1 or any(
             isinstance(size, bool) for size in in_shape)

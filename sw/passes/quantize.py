@@ -2,6 +2,8 @@
 
 import numbers
 
+from torch import nn
+
 from ..graph.trace import FrontendError, describe, is_flatten, is_passing, trace
 from ..ops.support import ACTIVATIONS, LAYERS, NORMS, POOLS, SUPPORTED, check_layer, check_norm
 from ..ops.support import role as role_of
@@ -60,8 +62,11 @@ def quantize_(model, scheme, *, input_bits=8, input_step=1 / 255, filter_fn=None
     scheme = get_scheme(scheme)
     if isinstance(input_step, bool) or not isinstance(input_step, numbers.Real):
         raise ValueError(f"Input step must be a number, not {input_step!r}")
+    if filter_fn is not None and not callable(filter_fn):
+        raise ValueError(f"Filter filter_fn must be a function, not {filter_fn!r}")
+    if isinstance(model, nn.Module):
+        _check_float(model)
     graph = trace(model)
-    _check_float(model)
     if not torch_only:
         check_network(model, in_shape)
     chosen = filter_fn or (lambda module, name: True)
@@ -81,6 +86,9 @@ def quantize_(model, scheme, *, input_bits=8, input_step=1 / 255, filter_fn=None
                                     "filter_fn unless torch_only is true: the machine runs "
                                     "quantized layers only")
             continue
+        if node.kwargs:
+            raise FrontendError(f"Module {describe(model, node)} must be given its input by "
+                                f"position, not as {next(iter(node.kwargs))!r}")
         if name in replaced or name in matrices:
             raise FrontendError(f"Module {describe(model, node)} is used twice; each use needs a "
                                 "module of its own")

@@ -58,7 +58,8 @@ def compare(model, data="digits", machine="default", *, in_shape=None, count=Non
     if json is not None:
         check_output(json, "Report")
     images, labels = test_images(data, count)
-    prepared = _Prepared(model, config, in_shape or images.shape[1:], batch, verbose)
+    shape = images.shape[1:] if in_shape is None else in_shape
+    prepared = _Prepared(model, config, shape, batch, verbose)
     with running.open_machine(config, engine=engine, verbose=verbose) as transport:
         entry = prepared.entry(transport, images, labels, whole=count is None, verbose=verbose)
         cycles, seconds = transport.cycles, transport.seconds
@@ -101,7 +102,7 @@ class _Prepared:
 
     def __init__(self, model, config, in_shape, batch, verbose):
         with track("compile", shown=verbose) as advance:
-            network, self.snapped, self.model = load_network(model, config, tuple(in_shape))
+            network, self.snapped, self.model = load_network(model, config, in_shape)
             from xnorloom.sw.passes.compiler import compile_network
 
             self.image = compile_network(network, config, batch=batch)
