@@ -8,6 +8,7 @@ from torch import nn
 from xnorloom.hw.spec.config import PRESETS
 from xnorloom.sw.bitplanes import BitPlanes, group_count
 from xnorloom.sw.graph.evaluate import evaluate
+from xnorloom.sw.passes.check import check_network
 from xnorloom.sw.passes.compiler import CompileError, compile_network
 from xnorloom.sw.passes.lower import FrontendError, lower
 from xnorloom.sw.passes.quantize import quantize_
@@ -97,7 +98,8 @@ def random_model(seed, scheme):
         layers += [nn.Flatten(), nn.Linear(int(np.prod(shape)), 9), nn.BatchNorm1d(9), nn.ReLU(),
                    nn.Linear(9, 5)]
     model = nn.Sequential(*layers)
-    quantize_(model, scheme, input_bits=3, input_step=0.25)
+    # Activations of more bits than a machine stores are evaluated all the same.
+    quantize_(model, scheme, input_bits=3, input_step=0.25, torch_only=True)
     for module in model.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             nn.init.normal_(module.weight)
@@ -304,7 +306,13 @@ def test_wide_activations_are_lowered(bits, seed):
 
 @pytest.mark.parametrize("bits", [5, 8])
 def test_the_compiler_refuses_wide_activations(bits):
-    model = quantize_(conv(nn.Conv2d(2, 2, 1)), PactSawbConfig(activation_bits=bits))
+    scheme = PactSawbConfig(activation_bits=bits)
+    with pytest.raises(FrontendError, match="^Activation '1' must have at most 4 bits on any "
+                                            f"machine .*, not {bits}$"):
+        quantize_(conv(nn.Conv2d(2, 2, 1)), scheme)
+    model = quantize_(conv(nn.Conv2d(2, 2, 1)), scheme, torch_only=True)
+    with pytest.raises(FrontendError, match="^Activation '1' must have at most 4 bits on any "):
+        check_network(model)
     network = lower(model, (1, 8, 8))
     with pytest.raises(CompileError) as caught:
         compile_network(network, PRESETS["default"])

@@ -1,8 +1,15 @@
 """Limits of the format for one layer: what every machine refuses, whatever its size."""
 
-from xnorloom.hw.spec.descriptor import MAX_BORDER, MAX_KERNEL, MAX_MAP, MAX_PLANES, MAX_STRIDE
+from xnorloom.hw.spec.descriptor import (
+    MAX_BORDER,
+    MAX_CODE_BITS,
+    MAX_KERNEL,
+    MAX_MAP,
+    MAX_PLANES,
+    MAX_STRIDE,
+)
 
-__all__ = ["MAX_LINEAR_MAP", "broken_limit", "out_map"]
+__all__ = ["MAX_LINEAR_MAP", "broken_code_limit", "broken_limit", "out_map"]
 
 MAX_LINEAR_MAP = min(MAX_KERNEL, MAX_STRIDE)
 """Largest height and width of a map that a linear layer reads: its kernel and stride."""
@@ -45,6 +52,14 @@ def broken_limit(*, kernel, stride, padding, in_map, weight_planes=1, activation
         if not 1 <= count <= MAX_PLANES:
             return f"{what} planes must be from 1 to {MAX_PLANES}, not {count}"
     return None
+
+
+def broken_code_limit(bits):
+    """End of a sentence that starts with an activation of too many bits, or None."""
+    if bits <= MAX_CODE_BITS:
+        return None
+    return (f"must have at most {MAX_CODE_BITS} bits on any machine (more run in torch and in "
+            f"sw.graph.evaluate only), not {bits}")
 
 
 def _shown(values):

@@ -10,10 +10,12 @@ from torch import nn
 
 from ..bitplanes import BitPlanes
 from ..graph.trace import FrontendError, stages
-from ..ops.limits import MAX_LINEAR_MAP, broken_limit, out_map
+from ..ops.limits import MAX_LINEAR_MAP, broken_code_limit, broken_limit, out_map
 from ..ops.support import check_layer, check_norm
+from ..quantizers import ActivationQuantizer
 
-__all__ = ["Geometry", "check_network", "check_values", "first_map", "geometry", "is_linear"]
+__all__ = ["Geometry", "check_code", "check_network", "check_values", "first_map", "geometry",
+           "is_linear"]
 
 
 _OTHER_NORM = {True: nn.BatchNorm2d, False: nn.BatchNorm1d}
@@ -62,6 +64,21 @@ def check_network(model, in_shape=None):
     for stage in found:
         if shape is not None:
             shape = geometry(stage, shape).out_shape
+        if isinstance(stage.quantizer, ActivationQuantizer):
+            check_code(stage.quantizer_name, stage.quantizer)
+
+
+def check_code(name, quantizer):
+    """Refuses an activation quantizer with codes that no machine stores.
+
+    Raises
+    ------
+    FrontendError
+        By the activation's name.
+    """
+    broken = broken_code_limit(quantizer.bits)
+    if broken:
+        raise FrontendError(f"Activation {name!r} {broken}")
 
 
 def check_values(model, found, action="quantized"):

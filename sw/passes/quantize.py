@@ -10,7 +10,7 @@ from ..ops.support import role as role_of
 from ..quantizers import get_scheme
 from ..quantizers.pixels import PixelQuantizer
 from ..quantizers.sawb import SawbWeight
-from .check import check_network
+from .check import check_code, check_network
 
 __all__ = ["quantize_"]
 
@@ -42,7 +42,7 @@ def quantize_(model, scheme, *, input_bits=8, input_step=1 / 255, filter_fn=None
         of all maps are checked, too.
     torch_only : bool
         Quantizes for torch alone, not for a machine: poolings and branches between a layer and the
-        activation it reads are then let through.
+        activation it reads, and codes of more bits than a machine stores, are then let through.
 
     Returns
     -------
@@ -94,6 +94,8 @@ def quantize_(model, scheme, *, input_bits=8, input_step=1 / 255, filter_fn=None
                                 "module of its own")
         if role == "quantizer":
             replaced[name] = scheme.activation_quantizer()
+            if not torch_only:
+                check_code(name, replaced[name])
             continue
         matrices[name] = module
         source = sources[name] = _source(model, node)
