@@ -14,6 +14,12 @@ from xnorloom.report.progress import console
 pytest.importorskip("matplotlib")
 
 
+@pytest.fixture(autouse=True)
+def wide(monkeypatch):
+    """Test processes may have a terminal of any width, or none."""
+    monkeypatch.setattr(console, "width", 1000)
+
+
 def made_up_layer(name="conv1", cycles=1000, measured=None, mismatches=(0, 0)):
     return {
         "name": name, "in_shape": [64, 8, 8], "out_shape": [64, 8, 8], "activation_planes": 2,

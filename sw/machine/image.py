@@ -27,7 +27,9 @@ from xnorloom.hw.spec.memory import Memory, banks
 
 from ..errors import ImageError
 from ..files import FileError, whole_file
+from .check import check_program
 from .frames import iterate_sections
+from .metadata import check_metadata
 
 __all__ = ["Image", "ImageError"]
 
@@ -127,7 +129,8 @@ class Image:
         Raises
         ------
         ImageError
-            If the file is not whole, not of this format version, or not for this machine.
+            If the file is not whole, not of this format version, not for this machine, or if its
+            metadata, descriptors or tables are not what the machine can execute.
         """
         if len(data) < _HEADER.size + 4:
             raise ImageError(f"Image must be at least {_HEADER.size + 4} bytes, not {len(data)}")
@@ -149,6 +152,8 @@ class Image:
         if image.config.fingerprint != fingerprint:
             raise ImageError(f"Image must have the fingerprint of its machine, "
                              f"{image.config.fingerprint:#010x}, not {fingerprint:#010x}")
+        check_metadata(image.metadata)
+        check_program(image)
         return image
 
     @classmethod
@@ -158,11 +163,18 @@ class Image:
                 raise ImageError(f"Image must have a section {tag!r}, not only {list(sections)!r}")
         try:
             metadata = json.loads(sections["META"])
-            config = MachineConfig.from_dict(metadata.pop("machine"))
+            machine = metadata.pop("machine")
+            if not isinstance(machine["name"], str):
+                raise ValueError(f"Machine name must be a text, not {machine['name']!r}")
+            config = MachineConfig.from_dict(machine)
             image = cls(config, metadata, np.frombuffer(sections["PROG"], "<u4").astype(np.uint32))
-            if len(image.descriptors()) != len(metadata["layers"]):
-                raise ValueError("layers and descriptors differ in number")
-        except (ValueError, KeyError, TypeError, AttributeError, ConfigError) as error:
+            if Memory.PROGRAM not in image.memories:
+                raise ValueError("it has no program")
+            image.descriptors()
+        except KeyError as error:
+            raise ImageError(f"Image must describe a network and its machine, but lacks the key "
+                             f"{error}") from None
+        except (ValueError, TypeError, AttributeError, ConfigError) as error:
             raise ImageError(f"Image must describe a network and its machine, but does not: "
                              f"{error}") from None
         return image

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from .. import data as datasets
+from ..passes.check import check_network
 from ..quantizers import scheme_data, scheme_name
 from . import nets
 from .accuracy import accuracy
@@ -74,7 +75,7 @@ def train(net="cnn", scheme=None, data="digits", *, recipe=None, teacher=None,
     """
     recipe = recipe or Recipe()
     if scheme is not None:
-        nets.build(net, scheme, data)
+        check_network(nets.build(net, scheme, data), datasets.info(data).in_shape)
     images = datasets.load(data)
     with _threads(recipe.threads), torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)

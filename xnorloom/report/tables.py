@@ -27,6 +27,12 @@ def _number(value):
     return "-" if value is None else f"{value:,}"
 
 
+def _range(values):
+    """One number, or the smallest and the largest of several."""
+    low, high = (min(values), max(values)) if isinstance(values, list) else (values, values)
+    return _number(low) if low == high else f"{_number(low)}..{_number(high)}"
+
+
 def scheme_table(scheme):
     """Table of one scheme of the report: a row per layer and one of sums."""
     table = Sheet(f"{scheme['name']}: {scheme['images']} images", "<layer", "<shape", "planes",
@@ -116,7 +122,7 @@ def inspect_tables(result):
                    _by(layer["kernel"]), _by(layer["stride"]),
                    _planes(layer), _number(layer["groups"]), _number(layer["pairs"]),
                    _number(layer["passes"]), _number(layer["acc_bits"]),
-                   _number(layer["frac_bits"]),
+                   _range(layer["frac_bits"]),
                    "accumulators" if output is None else f"codes at {output['base']}")
     memories = Sheet("memory map", "<memory", "banks", "entry bits", "depth", "used", "full")
     for memory in result["memories"]:
