@@ -67,21 +67,21 @@ def workload(config):
 def measure_pysim(config, load, run):
     from amaranth.sim import Simulator
 
-    from xnorloom.hw.machine import Loom
+    from xnorloom.hw.machine import Machine
 
     start = time.perf_counter()
-    dut = Loom(config)
+    dut = Machine(config)
     simulator = Simulator(dut)
     simulator.add_clock(1e-6)
     figures = {}
 
     async def bench(ctx):
-        ctx.set(dut.o.ready, 1)
-        ctx.set(dut.i.valid, 1)
+        ctx.set(dut.m_axis_tready, 1)
+        ctx.set(dut.s_axis_tvalid, 1)
         for word in (int(word) for word in np.concatenate([load, run])):
-            ctx.set(dut.i.payload, word)
-            await ctx.tick().until(dut.i.ready)
-        ctx.set(dut.i.valid, 0)
+            ctx.set(dut.s_axis_tdata, word)
+            await ctx.tick().until(dut.s_axis_tready)
+        ctx.set(dut.s_axis_tvalid, 0)
         figures["build_seconds"] = time.perf_counter() - start
         begun, cycles = time.perf_counter(), 0
         while (seconds := time.perf_counter() - begun) < PYSIM_SECONDS and ctx.get(dut.busy):

@@ -19,6 +19,8 @@ module bench;
     reg  [31:0] ask_stall_o = 0;    // gaps in taking words, in 256ths
     reg  [31:0] ask_seed = 1;       // of both, not 0
     reg         ask_record = 1;     // whether waves are recorded
+    reg  [31:0] ask_reset_at = 0;   // cycle of the exchange in which a soft reset is written; 0: never
+    reg  [31:0] ask_resume = 0;     // word with which sending goes on after it, and stops before it
     reg         ask_rst = 1;
     reg  [31:0] ask_address = 0;
     reg         ask_write = 0;
@@ -30,6 +32,7 @@ module bench;
     reg  [63:0] cycles = 0;
     reg  [31:0] sent = 0;
     reg  [31:0] received = 0;
+    reg  [31:0] dropped = 0;        // words that came up to the soft reset
     reg  [31:0] read_data = 0;
     reg         busy = 0;
     reg         error = 0;
@@ -42,6 +45,8 @@ module bench;
     reg  [31:0] stall_i = 0;
     reg  [31:0] stall_o = 0;
     reg  [31:0] seed = 1;
+    reg  [31:0] reset_at = 0;
+    reg  [31:0] resume = 0;
     reg         rst = 1;
     reg  [31:0] address = 0;
     reg         write = 0;
@@ -60,13 +65,21 @@ module bench;
     wire [31:0] dut_read_data;
     wire        dut_busy, dut_error;
 
+    // A soft reset in the middle of an exchange: what is on the link then is left lying.
+    reg  [31:0] elapsed = 0;
+    reg         reset_done = 0;
+    wire        reset_due = reset_at != 0 & ~reset_done;
+    wire        reset_now = active & reset_due & (elapsed == reset_at);
+    wire [31:0] words_due = reset_due ? resume : words;
+
     top dut (
         .clk(clk), .rst(rst),
-        .i__payload(i_payload), .i__valid(i_valid & active), .i__ready(i_ready),
-        .o__payload(o_payload), .o__valid(o_valid), .o__ready(o_open & active),
-        .registers__address(address[3:0]), .registers__write(write),
-        .registers__write_data(write_data), .registers__read_data(dut_read_data),
-        .busy(dut_busy), .error(dut_error));
+        .s_axis_tdata(i_payload), .s_axis_tvalid(i_valid & active), .s_axis_tready(i_ready),
+        .m_axis_tdata(o_payload), .m_axis_tvalid(o_valid), .m_axis_tready(o_open & active),
+        .m_axis_tlast(),
+        .csr_address(reset_now ? 4'd6 : address[3:0]), .csr_write(write | reset_now),
+        .csr_write_data(reset_now ? 32'd1 : write_data), .csr_read_data(dut_read_data),
+        .busy(dut_busy), .error(dut_error), .irq());
 
     integer     file_i = 0, file_o = 0;
     reg  [31:0] opened = 0;
@@ -84,6 +97,8 @@ module bench;
         stall_i = ask_stall_i;
         stall_o = ask_stall_o;
         seed = ask_seed;
+        reset_at = ask_reset_at;
+        resume = ask_resume;
         rst = ask_rst;
         address = ask_address;
         write = ask_write;
@@ -150,12 +165,16 @@ module bench;
             fault <= 0;
             noise <= seed;
             o_open <= 0;
+            elapsed <= 0;
+            reset_done <= 0;
+            dropped <= 0;
         end else if (stream) begin
             noise <= {noise[30:0], 1'b0} ^ (noise[31] ? 32'h04c11db7 : 32'h0);
-            o_open <= {24'd0, noise[7:0]} >= stall_o;
+            // Gaps of 256 in 256 last until the soft reset.
+            o_open <= {24'd0, noise[7:0]} >= stall_o || (stall_o == 256 && !reset_due);
             if (refill) begin
                 i_valid <= 0;
-                if (sent != words && {24'd0, noise[20:13]} >= stall_i) begin
+                if (sent != words_due && {24'd0, noise[20:13]} >= stall_i) begin
                     got = $fread(word, file_i);
                     i_payload <= {word[7:0], word[15:8], word[23:16], word[31:24]};
                     i_valid <= 1;
@@ -166,11 +185,26 @@ module bench;
                 $fwrite(file_o, "%u", o_payload);
                 received <= received + 1;
             end
-            if (sent == words && refill && !dut_busy && !o_valid)
+            if (reset_now) begin
+                // The next word is offered in the very next cycle.
+                reset_done <= 1;
+                dropped <= received + (o_valid & o_open);
+                got = $fseek(file_i, resume * 4, 0);
+                i_valid <= 0;
+                sent <= resume;
+                if (resume != words) begin
+                    got = $fread(word, file_i);
+                    i_payload <= {word[7:0], word[15:8], word[23:16], word[31:24]};
+                    i_valid <= 1;
+                    sent <= resume + 1;
+                end
+            end
+            elapsed <= elapsed + 1;
+            if (sent == words && !reset_due && refill && !dut_busy && !o_valid)
                 quiet <= quiet + {2'd0, ~quiet[2]};
             else
                 quiet <= 0;
-            if (dut_error)
+            if (dut_error && !reset_due)
                 fault <= fault + {4'd0, ~fault[4]};
             else
                 fault <= 0;

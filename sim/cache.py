@@ -5,8 +5,8 @@ import fcntl
 import hashlib
 import json
 import os
+import secrets
 import shutil
-import tempfile
 import time
 from pathlib import Path
 
@@ -82,7 +82,9 @@ class BuildCache:
         return entry
 
     def _make(self, entry, make):
-        staging = Path(tempfile.mkdtemp(prefix=".making-", dir=self.folder))
+        # Unlike that of mkdtemp, a folder that others may read as far as the umask lets them.
+        staging = self.folder / f".making-{secrets.token_hex(8)}"
+        staging.mkdir()
         try:
             make(staging)
             sums = {path.name: _checksum(path) for path in sorted(staging.iterdir())}

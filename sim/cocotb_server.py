@@ -20,6 +20,7 @@ SLICE_SECONDS = 0.5
 FIRST_SLICE_CYCLES = 2000
 LARGEST_SLICE_CYCLES = 1 << 30
 RESET_CYCLES = 4
+WRITE_CYCLES = 4
 
 
 class Server:
@@ -76,17 +77,18 @@ class Server:
         return {"value": _number(self.bench.read_data)}
 
     async def write(self, address, value):
-        """Writes a register in one cycle."""
+        """Writes a register; as on a bus, the next access comes some cycles later."""
         await self.run(1, address=address, write=1, write_data=value)
-        await self.run(0, write=0)
+        await self.run(WRITE_CYCLES - 1, write=0)
         return {"cycles": _number(self.bench.cycles)}
 
-    async def exchange(self, words, limit, stall_i, stall_o, seed, beat):
+    async def exchange(self, words, limit, stall_i, stall_o, seed, reset_at, resume, beat):
         """Streams ``input.bin`` in and ``output.bin`` out until the machine is idle or in error."""
         bench = self.bench
         self.exchanges += 1
         requests = {"exchange": self.exchanges, "words": words, "stall_i": stall_i,
-                    "stall_o": stall_o, "seed": seed, "stream": 1}
+                    "stall_o": stall_o, "seed": seed, "reset_at": reset_at, "resume": resume,
+                    "stream": 1}
         finished, left = False, limit
         while not finished and left > 0:
             cycles = min(left, self.slice_cycles)
@@ -105,6 +107,7 @@ class Server:
             raise ValueError("a handshake or busy or error of the machine is X")
         answer = {"finished": finished, "cycles": _number(bench.cycles), "seconds": self.seconds,
                   "sent": _number(bench.sent), "received": _number(bench.received),
+                  "dropped": _number(bench.dropped),
                   "busy": str(bench.busy.value), "error": str(bench.error.value)}
         await self.run(0, stream=0)
         return answer

@@ -20,10 +20,10 @@ async def drive(dut):
     """Measures cycles per second of a busy machine."""
     runs, cycles = map(int, os.environ["XNORLOOM_STOCK"].split())
     dut.rst.value = 1
-    dut.i__valid.value = 0
-    dut.o__ready.value = 1
-    dut.registers__write.value = 0
-    dut.registers__address.value = 0
+    dut.s_axis_tvalid.value = 0
+    dut.m_axis_tready.value = 1
+    dut.csr_write.value = 0
+    dut.csr_address.value = 0
     Clock(dut.clk, 10, unit="ns").start()
     await ClockCycles(dut.clk, 4)
     dut.rst.value = 0
@@ -44,12 +44,12 @@ async def drive(dut):
 
 async def _send(dut, words):
     for word in words:
-        dut.i__payload.value = word
-        dut.i__valid.value = 1
+        dut.s_axis_tdata.value = word
+        dut.s_axis_tvalid.value = 1
         while True:
             await ReadOnly()
-            taken = int(dut.i__ready.value)
+            taken = int(dut.s_axis_tready.value)
             await RisingEdge(dut.clk)
             if taken:
                 break
-    dut.i__valid.value = 0
+    dut.s_axis_tvalid.value = 0

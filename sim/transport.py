@@ -12,7 +12,7 @@ from .errors import SimulationError
 from .simulator import build
 from .waves import Waves, waves_path
 
-__all__ = ["DEFAULT_CYCLE_LIMIT", "RtlTransport", "Stalls"]
+__all__ = ["DEFAULT_CYCLE_LIMIT", "RtlTransport", "SoftReset", "Stalls"]
 
 DEFAULT_CYCLE_LIMIT = 1 << 28
 """Cycles after which an exchange is given up."""
@@ -43,6 +43,26 @@ class Stalls:
         if not 1 <= self.seed < 1 << 32:
             raise SimulationError(f"Stalls field 'seed' must be from 1 to {(1 << 32) - 1}, "
                                   f"not {self.seed!r}")
+
+
+@dataclass(frozen=True)
+class SoftReset:
+    """A soft reset in the middle of an exchange, while words go on.
+
+    Parameters
+    ----------
+    cycle : int
+        Cycle of the exchange in which it is written, at least 1.
+    resume : int
+        Index of the word with which sending goes on in the next cycle; before the reset no word
+        from there on is sent.
+    blocked : bool
+        Whether no word is taken from the machine before the reset.
+    """
+
+    cycle: int
+    resume: int
+    blocked: bool = False
 
 
 class RtlTransport:
@@ -102,7 +122,8 @@ class RtlTransport:
     def __init__(self, config, *, engine="verilator", popcount="countones", waves=None,
                  window=None, stalls=None, cycle_limit=DEFAULT_CYCLE_LIMIT, optimize=2,
                  verilog=None, cache=None, progress=None):
-        path = None if waves is None else waves_path(waves, engine)
+        # Before the work: what cannot be recorded is not built.
+        self._waves = None if waves is None else Waves(waves_path(waves, engine), window)
         self.stalls = stalls or Stalls()
         self.cycle_limit = cycle_limit
         self.cycles = 0
@@ -113,10 +134,11 @@ class RtlTransport:
                 progress("generate Verilog", 0, None)
             verilog = emitted(config, popcount, cache)
         simulation = build(verilog, engine=engine, optimize=optimize, cache=cache,
-                           progress=progress, waves=path and path.suffix[1:])
+                           progress=progress,
+                           waves=self._waves and self._waves.path.suffix[1:])
         self.build_seconds = time.perf_counter() - start
-        self._waves = path and Waves(path, window)
         if self._waves:
+            self._waves.open()
             self._dropper = weakref.finalize(self, self._waves.drop)
         try:
             self._child = Child(simulation, self._waves)
@@ -129,7 +151,7 @@ class RtlTransport:
         """Process number of the simulator."""
         return self._child.pid
 
-    def exchange(self, words, expect=None):
+    def exchange(self, words, expect=None, *, reset=None):
         """Sends words to the machine and takes what it answers, until it is idle or in error.
 
         Parameters
@@ -139,11 +161,13 @@ class RtlTransport:
         expect : int or None
             Words that the caller awaits. The simulated machine is never cut short, so it is not
             needed here.
+        reset : SoftReset or None
+            Reset the machine on the way.
 
         Returns
         -------
         uint32 array
-            Every word that came back.
+            Every word that came back; with ``reset``, after it.
 
         Raises
         ------
@@ -159,8 +183,10 @@ class RtlTransport:
                                   f"{str(self._child.folder)!r}: {error.strerror or error}"
                                   ) from None
         answer = self._ask(do="exchange", words=len(words), limit=self.cycle_limit,
-                           stall_i=round(self.stalls.i * 256), stall_o=round(self.stalls.o * 256),
-                           seed=self.stalls.seed)
+                           stall_i=round(self.stalls.i * 256),
+                           stall_o=256 if reset and reset.blocked else round(self.stalls.o * 256),
+                           seed=self.stalls.seed, reset_at=reset.cycle if reset else 0,
+                           resume=reset.resume if reset else 0)
         self.seconds = answer["seconds"]
         if not answer["finished"]:
             raise SimulationError(
@@ -171,14 +197,14 @@ class RtlTransport:
         if len(came) != answer["received"]:
             raise SimulationError(f"Simulation must have room for {answer['received']} words in "
                                   f"{str(self._child.folder)!r}, but {len(came)} were stored")
-        return came.astype(np.uint32, copy=False)
+        return came[answer["dropped"]:].astype(np.uint32, copy=False)
 
     def read_register(self, address):
         """Value of a register, read in no simulated time."""
         return self._ask(do="read", address=int(address))["value"]
 
     def write_register(self, address, value):
-        """Writes a register, which takes one cycle."""
+        """Writes a register, which takes four cycles, as long as a soft reset."""
         self._ask(do="write", address=int(address), value=int(value))
 
     def close(self):

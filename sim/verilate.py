@@ -26,10 +26,10 @@ BENCH_MODULE = "bench"
 _BUILD_SECONDS = 3600
 
 _REQUESTS = ("go", "ask_stream", "ask_limit", "ask_exchange", "ask_words", "ask_stall_i",
-             "ask_stall_o", "ask_seed", "ask_record", "ask_rst", "ask_address", "ask_write",
-             "ask_write_data")
-_ANSWERS = ("done", "finished", "cycles", "sent", "received", "read_data", "busy", "error",
-            "unknown")
+             "ask_stall_o", "ask_seed", "ask_reset_at", "ask_resume", "ask_record", "ask_rst",
+             "ask_address", "ask_write", "ask_write_data")
+_ANSWERS = ("done", "finished", "cycles", "sent", "received", "dropped", "read_data", "busy",
+            "error", "unknown")
 """Signals of the bench that the server reaches. All others are free for Verilator to optimize."""
 
 VERILATOR_ARGS = ("--timing", "-O3", "--x-assign", "fast", "--x-initial", "fast", "--no-assert",

@@ -5,6 +5,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from xnorloom.sw.files import FileError, demand_writable
+
 from . import toolchain
 from .errors import SimulationError
 
@@ -35,7 +37,7 @@ def waves_path(waves, engine="verilator"):
     Raises
     ------
     SimulationError
-        If there is another suffix, or its folder cannot be written.
+        If there is another suffix.
     """
     path = Path(waves).absolute()
     if not path.suffix:
@@ -43,9 +45,6 @@ def waves_path(waves, engine="verilator"):
         path = path.with_suffix(".fst" if fst else ".vcd")
     if path.suffix[1:] not in FORMATS:
         raise SimulationError(f"Waves must be a '.fst' or '.vcd' file, not {str(waves)!r}")
-    if not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
-        raise SimulationError(f"Waves must go to a folder that can be written, "
-                              f"not {str(path.parent)!r}")
     return path
 
 
@@ -81,7 +80,9 @@ def check_room(path, size):
     SimulationError
         If they do not fit.
     """
-    free = shutil.disk_usage(path.parent).free
+    # The folder may still have to be made.
+    folder = next(folder for folder in path.parents if folder.exists())
+    free = shutil.disk_usage(folder).free
     if size + RESERVE_BYTES > free:
         raise SimulationError(
             f"Waves must fit on the disk of {str(path.parent)!r}, where {free / 1e6:,.0f} MB are "
@@ -100,13 +101,13 @@ class Waves:
 
     Attributes
     ----------
-    file : Path
-        Where the simulator writes.
+    file : Path or None
+        Where the simulator writes, once it is opened.
 
     Raises
     ------
     SimulationError
-        If the window is none, or the disk is full.
+        If the window is none, the file cannot be written there, or the disk is full.
     """
 
     def __init__(self, path, window=None):
@@ -115,11 +116,23 @@ class Waves:
             if not 0 <= first < end:
                 raise SimulationError(f"Waves must be of a window that begins at cycle 0 or later "
                                       f"and ends later, not {first}:{end}")
-        check_room(path, 0)
+        try:
+            self._target = demand_writable(path, "Waves")
+        except FileError as error:
+            raise SimulationError(str(error)) from None
+        folder = self._target.parent
+        if not folder.is_dir() or not os.access(folder, os.W_OK):
+            raise SimulationError(f"Waves must go to a folder that can be written, "
+                                  f"not {str(folder)!r}")
+        check_room(self._target, 0)
         self.path = path
         self.window = window
-        self.folder = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
-        self.file = self.folder / f"waves{path.suffix}"
+        self.folder = self.file = None
+
+    def open(self):
+        """Makes the folder that the simulator writes to, on the disk of the file."""
+        self.folder = Path(tempfile.mkdtemp(prefix=".xnorloom-", dir=self._target.parent))
+        self.file = self.folder / f"waves{self.path.suffix}"
 
     def environment(self):
         """What the server has to know: variables."""
@@ -154,11 +167,14 @@ class Waves:
         if sentence := self.full_disk():
             raise SimulationError(sentence)
         try:
-            self.file.replace(self.path)
+            if self._target.exists():
+                shutil.copymode(self._target, self.file)
+            self.file.replace(self._target)
         except OSError as error:
             raise SimulationError(f"Waves must be a file that can be written, not "
                                   f"{str(self.path)!r}: {error.strerror or error}") from None
 
     def drop(self):
         """Removes what was not kept."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        if self.folder is not None:
+            shutil.rmtree(self.folder, ignore_errors=True)

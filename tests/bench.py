@@ -2,6 +2,7 @@
 
 import zlib
 
+from amaranth.hdl import ClockDomain, Module
 from amaranth.sim import Simulator
 
 __all__ = ["checksum", "play", "recorder", "simulate", "stream_get", "stream_put"]
@@ -9,7 +10,11 @@ __all__ = ["checksum", "play", "recorder", "simulate", "stream_get", "stream_put
 
 def simulate(component, *testbenches, processes=()):
     """Runs testbenches on a component with one clock; they must end by themselves."""
-    simulator = Simulator(component)
+    m = Module()
+    # A block that is combinational has no clock of its own.
+    m.domains.sync = ClockDomain()
+    m.submodules.block = component
+    simulator = Simulator(m)
     simulator.add_clock(1e-6)
     for process in processes:
         simulator.add_process(process)
@@ -97,17 +102,17 @@ async def stream_get(ctx, stream, count, *, gap=lambda: 0, limit=10_000):
     return taken
 
 
-def checksum(block, data, *, late=True):
+def checksum(end, *, late=True):
     """A process that is the checksum beside one end of the link, by zlib; ``late`` by a cycle."""
     async def process(ctx):
         crc = 0
         async for _clk, _rst, checked, first, word in ctx.tick().sample(
-                block.checked, block.first, data):
+                end.checked, end.first, end.data):
             if late:
-                ctx.set(block.crc, crc)
-                ctx.set(block.crc_pending, checked)
+                ctx.set(end.crc, crc)
+                ctx.set(end.pending, checked)
             if checked:
                 crc = zlib.crc32(word.to_bytes(4, "little"), 0 if first else crc)
             if not late:
-                ctx.set(block.crc, crc)
+                ctx.set(end.crc, crc)
     return process

@@ -5,35 +5,38 @@ import textwrap
 ECHO = textwrap.dedent("""\
     module top(
         input clk, input rst,
-        input [31:0] i__payload, input i__valid, output i__ready,
-        output reg [31:0] o__payload, output reg o__valid, input o__ready,
-        input [3:0] registers__address, input registers__write,
-        input [31:0] registers__write_data, output [31:0] registers__read_data,
-        output busy, output reg error);
+        input [31:0] s_axis_tdata, input s_axis_tvalid, output s_axis_tready,
+        output reg [31:0] m_axis_tdata, output reg m_axis_tvalid, input m_axis_tready,
+        input [3:0] csr_address, input csr_write,
+        input [31:0] csr_write_data, output [31:0] csr_read_data,
+        output m_axis_tlast, output busy, output reg error, output irq);
         // Words come back plus one; 0x0b00nnnn is busy for n cycles, 0xdeadnnnn is an error.
         reg [31:0] scratch;
         reg [15:0] wait_cycles;
         reg hung;
-        wire take = i__valid & i__ready;
-        assign i__ready = error | ((~o__valid | o__ready) & wait_cycles == 0 & ~hung);
-        assign busy = o__valid | wait_cycles != 0 | hung;
-        assign registers__read_data = registers__address == 7 ? scratch
-            : {28'h4c4f4f4, registers__address};
+        assign m_axis_tlast = 1;
+        assign irq = 0;
+        wire take = s_axis_tvalid & s_axis_tready;
+        assign s_axis_tready =
+            error | ((~m_axis_tvalid | m_axis_tready) & wait_cycles == 0 & ~hung);
+        assign busy = m_axis_tvalid | wait_cycles != 0 | hung;
+        assign csr_read_data = csr_address == 7 ? scratch
+            : {28'h4c4f4f4, csr_address};
         always @(posedge clk) begin
-            if (o__ready) o__valid <= 0;
+            if (m_axis_tready) m_axis_tvalid <= 0;
             if (wait_cycles != 0) wait_cycles <= wait_cycles - 1;
-            if (take & ~error) case (i__payload[31:16])
+            if (take & ~error) case (s_axis_tdata[31:16])
                 16'hdead: error <= 1;
-                16'h0b00: wait_cycles <= i__payload[15:0];
+                16'h0b00: wait_cycles <= s_axis_tdata[15:0];
                 16'hffff: hung <= 1;
                 default: begin
-                    o__valid <= 1;
-                    o__payload <= i__payload + OFFSET;
+                    m_axis_tvalid <= 1;
+                    m_axis_tdata <= s_axis_tdata + OFFSET;
                 end
             endcase
-            if (registers__write && registers__address == 7) scratch <= registers__write_data;
-            if (rst || (registers__write && registers__address == 6)) begin
-                o__valid <= 0;
+            if (csr_write && csr_address == 7) scratch <= csr_write_data;
+            if (rst || (csr_write && csr_address == 6)) begin
+                m_axis_tvalid <= 0;
                 wait_cycles <= 0;
                 error <= 0;
                 hung <= 0;

@@ -2,11 +2,12 @@
 
 import json
 import os
+import pkgutil
 import re
+import struct
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
-import zlib
 from fractions import Fraction
 from pathlib import Path
 
@@ -18,10 +19,9 @@ from docs.tools.bank_map import TapExample
 from docs.tools.example import CONFIG as EXAMPLE_CONFIG
 from docs.tools.example import Example
 from docs.tools.wavefront import PASSES, simulate_passes
-from xnorloom.hw.spec.config import MachineConfig
+from xnorloom.hw.spec.config import PRESETS, MachineConfig
 from xnorloom.hw.spec.cycles import FETCH_CYCLES, predict_layer
-from xnorloom.hw.spec.descriptor import DESCRIPTOR
-from xnorloom.hw.spec.registers import RegisterAddress
+from xnorloom.hw.spec.descriptor import DESCRIPTOR, descriptor_limits
 from xnorloom.sw.machine.reference import ReferenceMachine
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -86,9 +86,24 @@ def test_index_links_every_page():
 
 def test_files_named_in_the_pages_exist():
     for page in PAGES:
-        for name in re.findall(r"`((?:hw|sw|sim|docs|tests)/[\w/]+\.\w+)`",
+        for name in re.findall(r"`((?:hw|sw|sim|xnorloom|docs|tests)/[\w/]*(?:/|\.\w+))`",
                                page.read_text(encoding="utf-8")):
-            assert (ROOT / name).is_file(), f"{page.name}: {name}"
+            home = ROOT / "xnorloom" if name.startswith(("hw/", "sw/", "sim/")) else ROOT
+            there = home / name
+            assert there.is_dir() if name.endswith("/") else there.is_file(), f"{page.name}: {name}"
+
+
+def test_names_of_modules_in_the_pages_lead_to_something():
+    pytest.importorskip("torch")
+    pytest.importorskip("amaranth")
+    found = 0
+    for page in (*PAGES, ROOT / "README.md", ROOT / "CONTRIBUTING.md"):
+        for name in re.findall(r"`((?:xnorloom|hw|sw|sim)(?:\.\w+)+)`",
+                               page.read_text(encoding="utf-8")):
+            if not name.endswith((".toml", ".md", ".v")):
+                pkgutil.resolve_name(name if name.startswith("xnorloom") else f"xnorloom.{name}")
+                found += 1
+    assert found > 12
 
 
 def test_numbers_in_the_prose():
@@ -217,218 +232,104 @@ def test_bank_picture_finds_pixels_for_every_tap_and_tile():
 
 # The memory format
 
-class Packer:
-    """One layer, packed by the formulas of docs/memory-format.md; knows nothing of our software.
-
-    ``weights`` are bits ``[plane][output][input][ky][kx]``, ``scales`` are ``[output][activation
-    plane][weight plane]``, one group; each pair has a pass of its own.
-    """
-
-    def __init__(self, rows, cols, lanes, fingerprint, *, images, in_shape, weights, stride, pad,
-                 scales, biases, thresholds, pad_planes):
-        self.rows, self.cols, self.lanes, self.fingerprint = rows, cols, lanes, fingerprint
-        self.images, self.weights, self.scales, self.biases = images, weights, scales, biases
-        (self.channels, height, width), (sy, sx), (py, px) = in_shape, stride, pad
-        self.stride, self.thresholds, self.pad_planes = stride, thresholds, pad_planes
-        self.weight_planes, self.outputs, _inputs, kh, kw = np.shape(weights)
-        self.planes, self.taps = len(scales[0]), kh * kw
-        self.oh, self.ow = (height + 2 * py - kh) // sy + 1, (width + 2 * px - kw) // sx + 1
-        self.pitch_y, self.pitch_x = max(self.oh, -(-height // sy)), max(self.ow, -(-width // sx))
-        self.pixels = images * self.pitch_y * self.pitch_x
-        self.words, self.slots = -(-self.channels // lanes), -(-self.pixels // rows)
-        self.tile_words, self.col_tiles = self.planes * self.words, -(-self.outputs // cols)
-        self.base = self.tile_words                  # the padding words lie in front of the map
-        self.out_base = self.base + sy * sx * self.slots * self.tile_words
-        self.code_bits = 1 if thresholds is None else len(thresholds[0]).bit_length()
-        self.tap_entries = [self._tap(ky, kx, kh, kw, height, width, py, px)
-                            for ky in range(kh) for kx in range(kw)]
-
-    def _tap(self, ky, kx, _kh, _kw, height, width, py, px):
-        sy, sx = self.stride
-        (dy, phase_y), (dx, phase_x) = divmod(ky - py, sy), divmod(kx - px, sx)
-        delta = dy * self.pitch_x + dx
-        offset = ((phase_y * sx + phase_x) * self.slots + delta // self.rows) * self.tile_words
-        border = [max(0, -((ky - py) // sy)), self.oh - min(self.oh, (height - 1 + py - ky)
-                                                            // sy + 1),
-                  max(0, -((kx - px) // sx)), self.ow - min(self.ow, (width - 1 + px - kx)
-                                                            // sx + 1)]
-        bits = sum(min(side, 7) << 3 * k for k, side in enumerate(border))
-        return (offset & 0xFFFF | delta % self.rows << 16) | bits << 32
-
-    def frame(self, opcode, payload):
-        words = [0x4C58 | 1 << 16 | opcode << 24, self.fingerprint, len(payload), *payload]
-        return np.array([*words, zlib.crc32(np.array(words, "<u4").tobytes())], dtype=np.uint32)
-
-    def sections(self, memory, banks, bits, start=0):
-        words = []
-        for bank, entries in enumerate(banks):
-            words += [memory | bank << 8, start | len(entries) << 16]
-            words += [int(entry) % (1 << bits) >> 32 * part & 0xFFFFFFFF
-                      for entry in entries for part in range(-(-bits // 32))]
-        return words
-
-    def lane_words(self, bits):
-        """Words of one pixel and plane from its channels' bits."""
-        bits = [*map(int, bits), *[0] * (self.words * self.lanes - len(bits))]
-        return [sum(bit << lane for lane, bit in enumerate(bits[k:k + self.lanes]))
-                for k in range(0, len(bits), self.lanes)]
-
-    def by_column(self, entries):
-        """Entries of every output channel -> entries of every bank."""
-        banks = [[] for _ in range(self.cols)]
-        for channel in range(self.col_tiles * self.cols):
-            banks[channel % self.cols] += (entries(channel) if channel < self.outputs
-                                           else [0] * len(entries(0)))
-        return banks
-
-    def image(self, scale_bits, acc_bits):
-        pairs = [(a, e) for a in range(self.planes) for e in range(self.weight_planes)]
-        weight = np.array(self.weights).reshape(self.weight_planes, self.outputs, self.channels, -1)
-        pair_entries = [a * self.words | e * self.taps * self.words << 12 | 1 << 28 | 1 << 30
-                        for a, e in pairs]
-        walked = ((self.images - 1) * self.pitch_y + self.oh - 1) * self.pitch_x + self.ow
-        raw, k = self.thresholds is None, self.code_bits
-        words = [0] * 18
-        words[0] = 0xD5 | raw << 8 | k << 9
-        words[1] = -(-walked // self.rows) | self.col_tiles << 16
-        words[2] = self.tile_words | self.words << 16
-        words[3] = self.base
-        words[4] = self.taps << 16 | 1 << 24
-        words[5] = len(pairs) << 16 | len(pairs) << 24
-        words[6] = self.weight_planes * self.taps * self.words << 16
-        words[8] = self.outputs - (self.col_tiles - 1) * self.cols << 16
-        words[9] = self.pitch_x | self.pitch_y << 8 | self.ow << 16 | self.oh << 24
-        words[10] = self.pixels
-        words[12] = 1 << 16 | 1 << 20
-        sections = []
-        if not raw:
-            plane = -(-self.outputs // self.lanes)
-            tile, out = k * plane, self.ow * self.oh
-            slots = -(-self.images * out // self.rows)
-            words[11] = self.out_base | tile << 16
-            words[12] |= plane
-            words[13] = slots * tile | slots * tile << 16
-            words[14] = self.ow % self.rows | self.ow // self.rows * tile << 8
-            words[15] = out % self.rows | out // self.rows * tile << 8
-            words[16] = sum(code << 4 * code for code in range(min(1 << k, 8)))
-            words[17] = sum(code << 4 * code - 32 for code in range(8, 1 << k))
-
-            def heap(channel):
-                nodes = [0] * (1 << k)
-
-                def fill(node, low, high):
-                    if low < high:
-                        middle = (low + high) // 2
-                        nodes[node] = int(self.thresholds[channel][middle])
-                        fill(2 * node, low, middle)
-                        fill(2 * node + 1, middle + 1, high)
-
-                fill(1, 0, (1 << k) - 1)
-                return nodes
-
-            sections += self.sections(7, self.by_column(heap), acc_bits)
-        padding = [word for bit in self.pad_planes for word in self.lane_words(
-            [bit] * self.channels)]
-        sections += self.sections(0, [words], 32) + self.sections(1, [self.tap_entries], 64)
-        sections += self.sections(2, [pair_entries], 32)
-        sections += self.sections(3, [padding] * self.rows, self.lanes)
-        sections += self.sections(4, self.by_column(lambda c: [
-            word for e in range(self.weight_planes) for tap in range(self.taps)
-            for word in self.lane_words(weight[e, c, :, tap])]), self.lanes)
-        sections += self.sections(5, self.by_column(
-            lambda c: [self.scales[c][a][e] for a, e in pairs]), scale_bits)
-        sections += self.sections(6, self.by_column(lambda c: [self.biases[c]]), acc_bits)
-        return self.frame(1, sections)
-
-    def input(self, codes):
-        """Codes ``(images, channels, height, width)`` whose planes are their binary digits."""
-        sy, sx = self.stride
-        banks = [[0] * (sy * sx * self.slots * self.tile_words) for _ in range(self.rows)]
-        for image, y, x in np.ndindex(len(codes), *codes.shape[2:]):
-            m = (image * self.pitch_y + y // sy) * self.pitch_x + x // sx
-            at = ((y % sy * sx + x % sx) * self.slots + m // self.rows) * self.tile_words
-            for a in range(self.planes):
-                place = at + a * self.words
-                banks[m % self.rows][place:place + self.words] = self.lane_words(
-                    codes[image, :, y, x] >> a & 1)
-        return self.frame(2, self.sections(3, banks, self.lanes, self.base))
+def table_of(page, block):
+    """Rows of a generated table, without its heads."""
+    text = (DOCS / page).read_text(encoding="utf-8")
+    lines = re.search(rf"<!-- generated: {block} -->\n(.*?)<!-- end -->", text, re.DOTALL)[1]
+    return [[cell.strip(" `") for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+            for line in lines.splitlines()[2:] if line.startswith("|")]
 
 
-def expected_accumulators(codes, packer, pad, pad_code):
-    """The sum of the numeric contract, term by term."""
-    (py, px), (sy, sx) = pad, packer.stride
-    padded = np.pad(codes, ((0, 0), (0, 0), (py, py), (px, px)), constant_values=pad_code)
-    weights = np.array(packer.weights)
-    kh, kw = weights.shape[3:]
-    acc = np.zeros((len(codes), packer.outputs, packer.oh, packer.ow), dtype=np.int64)
-    for n, c, y, x in np.ndindex(acc.shape):
-        patch = padded[n, :, y * sy:y * sy + kh, x * sx:x * sx + kw]
-        acc[n, c, y, x] = packer.biases[c] + sum(
-            packer.scales[c][a][e] * int(((patch >> a & 1) != weights[e, c]).sum())
-            for a in range(packer.planes) for e in range(packer.weight_planes))
-    return acc
+@pytest.mark.parametrize("config", [*PRESETS.values(), MachineConfig(
+    rows=3, cols=5, lanes=35, code_bits=2, activation_depth=65536, weight_depth=8191,
+    scale_depth=9, bias_depth=64, threshold_depth=63, tap_depth=65, pair_depth=2)],
+    ids=lambda config: config.name)
+def test_bounds_of_descriptors(config):
+    def ones(n):
+        return next(2 ** b - 1 for b in range(40) if 2 ** b - 1 >= n)
+
+    limits = descriptor_limits(config)
+    for _word, bits, name, _meaning, least, most in table_of("memory-format.md", "descriptor"):
+        high, _, low = bits.partition("..")
+        held = 2 ** (int(high) - int(low or high) + 1) - 1
+        value = eval(most, {"ones": ones, **config.as_dict()})
+        assert (int(least), min(value, held)) == limits[name], name
+        if config.name in PRESETS:
+            column = 2 + list(PRESETS).index(config.name)
+            shown = [row[column] for row in table_of("memory-format.md", "bounds")
+                     if name in row[0].replace("`", "").split(", ")]
+            assert shown == ([] if most.isdigit() or most.startswith("0x") else [str(value)])
 
 
-def frames_of(words, packer):
-    """Opcode and payload of every frame of an answer, each checked."""
-    words = [int(word) for word in words]
-    while words:
-        end = 3 + words[2]
-        assert packer.frame(words[0] >> 24, words[3:end]).tolist() == words[:end + 1]
-        yield words[0] >> 24, words[3:end]
-        words = words[end + 1:]
+def test_ports_are_those_of_the_verilog():
+    pytest.importorskip("amaranth")
+    from xnorloom.hw.flow.verilog import emit
+
+    body = re.search(r"^module top\((.*?)\);(.*?)^endmodule", emit(PRESETS["tiny"]),
+                     re.DOTALL | re.MULTILINE)
+    ports = {name: (way[:-3] if way.endswith("put") else way, int(high or 0) + 1)
+             for way, high, name in re.findall(
+                 r"^ +(input|output) (?:\[(\d+):0\] )?(\w+);$", body[2], re.MULTILINE)}
+    assert set(ports) == {name.strip() for name in body[1].split(",")}
+    assert ports == {name: (way, int(bits))
+                     for name, way, bits, _meaning in table_of("memory-format.md", "ports")}
 
 
-@pytest.mark.parametrize("machine, in_shape, kernel, stride, pad, planes, code_bits", [
-    ((4, 2, 4), (9, 1, 1), (1, 1), (1, 1), (0, 0), 2, None),
-    ((2, 3, 36), (40, 1, 1), (1, 1), (1, 1), (0, 0), 1, 3),
-    ((4, 2, 8), (3, 5, 6), (3, 3), (1, 1), (1, 1), 2, 2),
-    ((3, 4, 8), (10, 7, 6), (3, 2), (2, 3), (1, 0), 3, 4),
-    ((4, 2, 8), (3, 6, 5), (3, 3), (2, 2), (1, 1), 2, None),
-    ((3, 2, 2), (4, 3, 3), (3, 3), (3, 3), (0, 0), 2, 1),
-], ids=["linear-raw", "linear", "convolution", "strided", "strided-raw", "linear-over-a-map"])
-def test_a_packer_written_from_the_page(machine, in_shape, kernel, stride, pad, planes, code_bits):
-    rows, cols, lanes = machine
-    config = MachineConfig(rows=rows, cols=cols, lanes=lanes, scale_bits=9, acc_bits=17)
-    rng = np.random.default_rng(sum(in_shape))
-    outputs, images, pad_code = 5, 3, 1
-    packer = Packer(
-        rows, cols, lanes, ReferenceMachine(config).read_register(RegisterAddress.FINGERPRINT),
-        images=images, in_shape=in_shape, stride=stride, pad=pad,
-        weights=rng.integers(0, 2, (2, outputs, in_shape[0], *kernel)),
-        scales=rng.integers(-200, 200, (outputs, planes, 2)).tolist(),
-        biases=rng.integers(-500, 500, outputs).tolist(),
-        thresholds=None if code_bits is None else np.sort(
-            rng.integers(-4000, 4000, (outputs, 2 ** code_bits - 1))).tolist(),
-        pad_planes=[pad_code >> a & 1 for a in range(planes)])
-    codes = rng.integers(0, 2 ** planes, (images, *in_shape))
-    acc = expected_accumulators(codes, packer, pad, pad_code)
-    reference = ReferenceMachine(config)
-    answer = reference.exchange(np.concatenate([
-        packer.image(config.scale_bits, config.acc_bits), packer.input(codes),
-        packer.frame(3, [0 | 1 << 16])]))
-    assert reference.read_register(RegisterAddress.ERROR_CODE) == 0
-    *results, (opcode, done) = frames_of(answer, packer)
-    assert opcode == 0x83 and done == [1]
-    tile = -(-outputs // lanes)
-    for n, c, y, x in np.ndindex(acc.shape):
-        if code_bits is None:
-            pixel = (n * packer.pitch_y + y) * packer.pitch_x + x
-            opcode, payload = results[pixel // rows * packer.col_tiles + c // cols]
-            value = payload[pixel % rows * cols + c % cols]
-            assert opcode == 0x81 and value - (value >> 31 << 32) == acc[n, c, y, x]
+def keys_of(value, path=""):
+    """Names of all keys, with dots between an object and its own; lists are looked through."""
+    for each in value if isinstance(value, list) else [value]:
+        if isinstance(each, dict):
+            for key, inner in each.items():
+                yield f"{path}{key}", inner
+                yield from keys_of(inner, f"{path}{key}.")
+
+
+def test_every_key_of_an_image_is_told_with_its_type():
+    torch = pytest.importorskip("torch")
+    import xnorloom
+    from xnorloom.hw.spec.memory import Memory
+
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3, padding=1), torch.nn.ReLU(),
+                                torch.nn.Flatten(), torch.nn.Linear(64, 3))
+    xnorloom.quantize_(model, "pact-sawb-w2a2", input_bits=2, input_step=1 / 3)
+    model(torch.rand(2, 3, 4, 4))
+    image = xnorloom.compile(model.eval(), machine="default", in_shape=(3, 4, 4))
+    data = image.to_bytes()
+    (length,) = struct.unpack_from("<I", data, 20)
+    meta = json.loads(data[24:24 + length])
+    text = (DOCS / "memory-format.md").read_text(encoding="utf-8")
+    told = dict(re.findall(r"^\| `([\w.]+)` \| ([^|]+) \| [^|]+ \|$",
+                           text[text.index("Section `META`"):], re.MULTILINE))
+    layout = re.findall(r"`(\w+)`", "".join(re.findall(
+        r"^\| (`\w+`(?:, `\w+`)*) \| [^|]+ \|$", text[text.index("\n`layout` holds"):],
+        re.MULTILINE)))
+    seen = set()
+    for key, value in keys_of(meta):
+        head, _, last = key.rpartition(".")
+        if head == "machine":
+            assert last in image.config.as_dict()
+        elif head == "usage":
+            assert last.upper() in Memory.__members__ and isinstance(value, int)
+        elif head.endswith("layout"):
+            assert last in layout and isinstance(value, int), key
         else:
-            pixel = (n * packer.oh + y) * packer.ow + x
-            start = packer.out_base + pixel // rows * code_bits * tile
-            ((opcode, data),) = frames_of(reference.exchange(packer.frame(
-                4, [3 | pixel % rows << 8, start | code_bits * tile << 16])), packer)
-            per_entry = -(-lanes // 32)
-            assert opcode == 0x82 and len(data) == code_bits * tile * per_entry
-            bits = [data[(a * tile + c // lanes) * per_entry + c % lanes // 32] >> c % 32 & 1
-                    if lanes > 32 else data[a * tile + c // lanes] >> c % lanes & 1
-                    for a in range(code_bits)]
-            code = sum(bit << a for a, bit in enumerate(bits))
-            assert code == sum(t <= acc[n, c, y, x] for t in packer.thresholds[c])
+            assert any(fits(value, kind) for kind in told[key].split(" or ")), (key, value)
+            seen.add(key)
+    assert seen == set(told)
+    assert meta["input"]["folded"] and set(layout) == set(meta["input"]["layout"])
+
+
+def fits(value, kind):
+    """Whether a value of JSON is of the type that a page names."""
+    counted = re.fullmatch(r"(?:(\d+) |list of )(integers|lists|objects)", kind)
+    if counted:
+        inner = {"integers": int, "lists": list, "objects": dict}[counted[2]]
+        return (isinstance(value, list) and all(type(each) is inner for each in value)
+                and (counted[1] is None or len(value) == int(counted[1])))
+    return value is None if kind == "null" else type(value) in {
+        "integer": (int,), "number": (int, float), "string": (str,), "boolean": (bool,),
+        "object": (dict,)}[kind]
 
 
 def test_fingerprint_as_the_page_says():
@@ -446,9 +347,9 @@ def test_fingerprint_as_the_page_says():
 _CHECK_QUANTIZER = """
 import numpy as np, torch, xnorloom
 from torch import nn
-from sw.driver import Driver
-from sw.reference import ReferenceMachine
-from sw.snap import snap
+from xnorloom.sw.machine.driver import Driver
+from xnorloom.sw.machine.reference import ReferenceMachine
+from xnorloom.sw.passes.snap import snap
 torch.manual_seed(0)
 model = nn.Sequential(nn.Conv2d(2, 3, 3, padding=1, bias=False), nn.BatchNorm2d(3), nn.ReLU(),
                       nn.Conv2d(3, 3, 3), nn.ReLU(), nn.Flatten(), nn.Linear(12, 2))

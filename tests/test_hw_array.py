@@ -38,7 +38,7 @@ def test_counts(rows, cols, lanes, units, stages, doubling):
     async def feed(ctx):
         for cycle in range(len(schedule) + cols):
             valid = cycle < len(schedule)
-            ctx.set(array.flags.valid, valid)
+            ctx.set(array.flags, {"valid": valid})
             if valid:
                 activations, _weights, clear, double, last = schedule[cycle]
                 for r in range(rows):
@@ -58,7 +58,7 @@ def test_counts(rows, cols, lanes, units, stages, doubling):
     async def watch(ctx):
         ports = [(key, array.counts[key[0]][key[1]]) for key in seen]
         async for _clk, _rst, *values in ctx.tick().sample(
-                *(getattr(port, name) for _, port in ports for name in ("valid", "count"))):
+                *(value for _, port in ports for value in (port.valid, port.payload.count))):
             for k, (key, _port) in enumerate(ports):
                 if values[2 * k]:
                     seen[key].append(values[2 * k + 1])

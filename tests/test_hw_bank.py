@@ -24,11 +24,11 @@ def test_random_traffic(width, depth, granules):
         data, read = rng.getrandbits(width), rng.random() < 0.6
         # The machine never reads what it is writing.
         source = rng.choice([entry for entry in range(depth) if entry != target])
-        cycles.append([(bank.write, write), (bank.write_address, target), (bank.write_data, data),
-                       (bank.read, int(read)), (bank.read_address, source)])
+        cycles.append([(bank.write.en, write), (bank.write.addr, target), (bank.write.data, data),
+                       (bank.read.en, int(read)), (bank.read.addr, source)])
         expected.append(shown)
         if read:
             shown = cells[source]
         mask = sum((1 << part) - 1 << k * part for k in range(granules) if write >> k & 1)
         cells[target] = cells[target] & ~mask | data & mask
-    assert [value for value, in play(bank, cycles, [bank.read_data])] == expected
+    assert [value for value, in play(bank, cycles, [bank.read.data])] == expected

@@ -40,10 +40,11 @@ def test_rows(rows, cols, units, code_bits):
         for col in range(cols):
             for unit in range(units):
                 here = (cycle, col, unit)
-                inputs += [(block.valid[col][unit], int(here in codes)),
-                           (block.code[col][unit], codes.get(here, rng.getrandbits(code_bits)))]
+                port, code = block.codes[col][unit], codes.get(here, rng.getrandbits(code_bits))
+                inputs += [(port.valid, int(here in codes)), (port.payload, code)]
         cycles.append(inputs)
-    seen = play(block, cycles, [block.ready, *block.row_valid, *block.row])
+    seen = play(block, cycles, [block.ready, *(row.valid for row in block.rows),
+                                *(row.payload for row in block.rows)])
     assert [cycle for cycle, values in enumerate(seen) if values[0]] == ready
     for cycle, values in enumerate(seen):
         for unit in range(units):
@@ -56,7 +57,7 @@ def test_a_new_layer_forgets_rows_of_an_aborted_one():
     config = MachineConfig(rows=4, cols=1, lanes=1)
     block = TileCollector(config)
     valid = [0, 1, 1, 0, 0, 1, 1, 1, 1, 0, 0]
-    cycles = [[(block.start, int(cycle == 3)), (block.valid[0][0], value)]
+    cycles = [[(block.start, int(cycle == 3)), (block.codes[0][0].valid, value)]
               for cycle, value in enumerate(valid)]
     seen = [ready for ready, in play(block, cycles, [block.ready])]
     assert [cycle for cycle, ready in enumerate(seen) if ready] == [9]

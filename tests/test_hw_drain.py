@@ -6,7 +6,7 @@ import random
 import pytest
 
 from tests.bench import simulate
-from xnorloom.hw.array.systolic import DrainControl
+from xnorloom.hw.array.drain import DrainControl
 
 
 @pytest.mark.parametrize("rows", [1, 2, 3, 4, 7, 8, 32])

@@ -27,6 +27,7 @@ def test_random_steps(lanes, stages, doubling, count_bits):
             "weight": rng.choice([0, rng.getrandbits(lanes)]), "valid": rng.random() < 0.8,
             "clear": rng.random() < 0.2, "double": rng.random() < 0.3, "last": rng.random() < 0.2,
             "shift": rng.random() < 0.4, "above": rng.randrange(wrap)})
+        steps[-1]["last"] &= steps[-1]["valid"]
     cycles = []
     for step in steps:
         flags = {name: int(step[name]) for name in ("valid", "clear", "double", "last")}

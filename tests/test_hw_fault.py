@@ -1,47 +1,67 @@
 # amaranth: UnusedElaboratable=no
-"""The first fault wins and stays; the watchdog barks after exactly its limit."""
-
-import random
+"""The first fault wins and stays, with the word that belongs to it."""
 
 import pytest
 
 from tests.bench import play
-from xnorloom.hw.control.fault import FirstFault, Watchdog
+from xnorloom.hw.control.fault import FAULT_MEMORIES, LINK_ERRORS, FaultCollector
+from xnorloom.hw.spec.link import ErrorCode
 
-CODES = (7, 3, 12, 3)
+WORD, ADDRESS, LAYER = 0x123456, 0x4321, 0x0107
+SOURCES = [*(("link", 1 << k) for k in range(len(LINK_ERRORS))), ("descriptor", 1),
+           *(("memories", 1 << k) for k in range(len(FAULT_MEMORIES))), ("hung", 1)]
+"""Every fault, in the order of precedence."""
 
-
-def _faults(block, sources, cycle):
-    return [(block.faults, sum(1 << source for source in sources)),
-            *((word, 1000 * cycle + k) for k, word in enumerate(block.words))]
-
-
-@pytest.mark.parametrize("sources", [(0,), (3,), (2, 1), (0, 1, 2, 3), (3, 2)])
-def test_first_source_wins_among_those_of_one_cycle(sources):
-    block = FirstFault(CODES)
-    cycles = [_faults(block, (), 0), _faults(block, (), 1), _faults(block, sources, 2),
-              _faults(block, (), 3)]
-    seen = play(block, cycles, [block.halt, block.code, block.word])
-    assert seen == [(0, 0, 0)] * 3 + [(1, CODES[min(sources)], 2000 + min(sources))]
+EXPECTED = [*((code, WORD) for code in LINK_ERRORS), (ErrorCode.DESCRIPTOR, ADDRESS),
+            *((ErrorCode.ADDRESS, memory | LAYER << 8) for memory in FAULT_MEMORIES),
+            (ErrorCode.WATCHDOG, LAYER)]
 
 
-def test_later_faults_change_nothing():
-    block = FirstFault(CODES)
-    later = [_faults(block, (source,), 5 + source) for source in range(4)]
-    seen = play(block, [_faults(block, (2,), 1), *later, []], [block.halt, block.code, block.word])
-    assert seen == [(0, 0, 0)] + [(1, 12, 1002)] * 5
+def _cycle(block, sources, *, where=(WORD, ADDRESS, LAYER)):
+    faults = block.faults
+    bits = dict.fromkeys(("link", "descriptor", "memories", "hung"), 0)
+    for source in sources:
+        name, bit = SOURCES[source]
+        bits[name] |= bit
+    return [*((getattr(faults, name), value) for name, value in bits.items()),
+            *zip((faults.word, faults.address, faults.layer), where)]
 
 
-@pytest.mark.parametrize("limit", [0, 1, 5])
-def test_watchdog(limit):
-    dog = Watchdog()
-    rng = random.Random(limit)
-    cycles, expected, quiet = [], [], 0
-    for _ in range(400):
-        on, progress = rng.random() < 0.95, rng.random() < 0.15
-        cycles.append([(dog.limit, limit), (dog.on, int(on)), (dog.progress, int(progress))])
-        still = on and not progress
-        expected.append(int(still and quiet >= limit))
-        quiet = quiet + 1 if still else 0
-    assert [bark for bark, in play(dog, cycles, [dog.bark])] == expected
-    assert sum(expected) > 10
+def _play(block, cycles):
+    return play(block, cycles, [block.halt, block.code, block.word, block.refused, block.halts])
+
+
+@pytest.mark.parametrize("source", range(len(SOURCES)))
+def test_every_fault_has_its_code_and_word(source):
+    block = FaultCollector()
+    # What is on the ports when the fault comes counts, not what comes later.
+    later = _cycle(block, (), where=(0xFFFFFF, 0xFFFF, 0xFFFF))
+    seen = _play(block, [_cycle(block, ()), _cycle(block, [source]), later, later, later])
+    code, word = EXPECTED[source]
+    link = int(SOURCES[source][0] == "link")
+    assert seen == [(0, 0, 0, 0, 0), (0, 0, 0, 0, 0), (0, 0, 0, link, 1),
+                    (1, code, word, 0, 0), (1, code, word, 0, 0)]
+
+
+@pytest.mark.parametrize("first", range(len(SOURCES)))
+def test_the_first_source_wins_among_those_of_one_cycle(first):
+    block = FaultCollector()
+    # A frame has one fault at a time; all others may come together.
+    every = [first, *range(max(first + 1, len(LINK_ERRORS)), len(SOURCES))]
+    seen = _play(block, [_cycle(block, every), _cycle(block, ()), _cycle(block, ())])
+    assert seen[-1][:3] == (1, *EXPECTED[first])
+
+
+@pytest.mark.parametrize("gap", [1, 2, 3])
+def test_later_faults_change_nothing(gap):
+    block = FaultCollector()
+    cycles = [_cycle(block, [12])] + [_cycle(block, ())] * (gap - 1)
+    cycles += [_cycle(block, [source]) for source in range(8)] + [_cycle(block, ())] * 2
+    seen = _play(block, cycles)
+    assert seen[-1][:3] == (1, *EXPECTED[12])
+    assert sum(halts for *_, halts in seen) == 1
+
+
+def test_the_lists_name_every_error_and_every_memory_that_a_step_can_leave_once():
+    assert len({code for code, _word in EXPECTED}) == len(ErrorCode) - 1
+    assert len(set(FAULT_MEMORIES)) == len(FAULT_MEMORIES)

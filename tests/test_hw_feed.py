@@ -110,12 +110,12 @@ def _run(config, cases):
 
     async def memories(ctx):
         async for _clk, _rst, lookup, tap, pair in ctx.tick().sample(
-                feed.lookup, feed.tap_address, feed.pair_address):
+                feed.taps.en, feed.taps.addr, feed.pairs.addr):
             if lookup and tables[0]:
                 if tap < len(tables[0]):
-                    ctx.set(feed.tap, dict(zip(TAP_FIELDS, tables[0][tap])))
+                    ctx.set(feed.taps.data, dict(zip(TAP_FIELDS, tables[0][tap])))
                 if pair < len(tables[1]):
-                    ctx.set(feed.pair, dict(zip(PAIR_FIELDS, tables[1][pair])))
+                    ctx.set(feed.pairs.data, dict(zip(PAIR_FIELDS, tables[1][pair])))
 
     simulate(feed, bench, processes=(memories,))
     return results

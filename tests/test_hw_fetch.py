@@ -25,9 +25,9 @@ def _random_fields(rng, config):
 def _program(block, words):
     """Program memory behind the block's read port; other addresses hold rubbish."""
     async def process(ctx):
-        async for _clk, _rst, read, address in ctx.tick().sample(block.read, block.address):
+        async for _clk, _rst, read, address in ctx.tick().sample(block.read.en, block.read.addr):
             if read:
-                ctx.set(block.word, words[address] if address < len(words) else 0xFFFFFFFF)
+                ctx.set(block.read.data, words[address] if address < len(words) else 0xFFFFFFFF)
     return process
 
 
@@ -55,7 +55,7 @@ def test_layers(config, first, count):
             taken.extend(await stream_get(ctx, block.o, 1, gap=lambda: rng.randrange(3)))
             ctx.set(block.more, number + 1 < count)
         for _ in range(2 * FETCH_CYCLES):
-            assert not ctx.get(block.o.valid) and not ctx.get(block.read)
+            assert not ctx.get(block.o.valid) and not ctx.get(block.read.en)
             await ctx.tick()
 
     watch, faults = recorder(block.fault)
@@ -94,12 +94,12 @@ def test_every_field_has_its_limits():
             for cycle in range(WORDS + 3):
                 ctx.set(block.more, cycle < WORDS)
                 _clk, _rst, read, address, fault, where = await ctx.tick().sample(
-                    block.read, block.address, block.fault, block.fault_address)
+                    block.read.en, block.read.addr, block.fault, block.fault_address)
                 if fault:
                     found.append(where)
                 if read:
                     assert address == layer * WORDS + cycle
-                    ctx.set(block.word, words[cycle])
+                    ctx.set(block.read.data, words[cycle])
             results.append((name, value, found == [layer * WORDS + index] if found else None))
 
     simulate(block, bench)
@@ -114,7 +114,7 @@ def test_the_end_of_the_program(first, fault):
                                in descriptor_limits(CONFIG).items()})
     cycles = [[(block.first, first), (block.start, 1), (block.o.ready, 1)]]
     cycles.append([(block.start, 0), (block.more, 1)])
-    cycles += [[(block.word, word)] for word in words] + [[]]
+    cycles += [[(block.read.data, word)] for word in words] + [[]]
     seen = play(block, cycles, [block.fault, block.fault_address])
     faults = [where for strobe, where in seen if strobe]
     assert faults[:1] == ([fault] if fault is not None else [])
@@ -124,4 +124,4 @@ def test_nothing_to_fetch():
     block = DescriptorFetch(CONFIG)
     cycles = [[(block.first, 3), (block.more, 0), (block.start, 1)], [(block.start, 0)]]
     assert not any(any(values) for values in play(
-        block, cycles + [[]] * 30, [block.read, block.o.valid, block.fault]))
+        block, cycles + [[]] * 30, [block.read.en, block.o.valid, block.fault]))

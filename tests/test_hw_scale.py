@@ -52,12 +52,12 @@ def test_accumulators(rows, units, scale_bits, count_bits, acc_bits, extreme):
             if cycle in schedule:
                 token, count, start = schedule[cycle]
                 ctx.set(unit.token, token if start else {})
-                ctx.set(unit.counts.count, count)
-                ctx.set(unit.counts.start, start)
+                ctx.set(unit.counts.payload.count, count)
+                ctx.set(unit.counts.payload.first, start)
             else:
                 ctx.set(unit.token, {})
-                ctx.set(unit.counts.start, 0)
-                ctx.set(unit.counts.count, rng.getrandbits(count_bits))
+                ctx.set(unit.counts.payload.first, 0)
+                ctx.set(unit.counts.payload.count, rng.getrandbits(count_bits))
             ctx.set(unit.counts.valid, cycle in schedule)
             await ctx.tick()
 

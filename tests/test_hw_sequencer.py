@@ -6,7 +6,8 @@ import random
 import pytest
 
 from tests.bench import recorder, simulate
-from xnorloom.hw.control.sequencer import Profiler, Sequencer
+from xnorloom.hw.control.profile import Profiler
+from xnorloom.hw.control.sequencer import Sequencer
 from xnorloom.hw.spec.config import PRESETS
 from xnorloom.hw.spec.cycles import FETCH_CYCLES
 from xnorloom.hw.spec.memory import PROFILE_COUNTERS, PROFILE_LAYERS

@@ -37,15 +37,14 @@ def test_tiles(rows, units, raw):
     taken = []
 
     async def bench(ctx):
-        load = unit.load
-        for port, entries in ((load.scales, scales), (load.biases, biases),
-                              (load.thresholds, thresholds)):
-            ctx.set(port, 1)
+        for port, entries in ((unit.scales, scales), (unit.biases, biases),
+                              (unit.thresholds, thresholds)):
+            ctx.set(port.en, 1)
             for address, entry in enumerate(entries):
-                ctx.set(load.address, address)
-                ctx.set(load.data, entry % (1 << 32))
+                ctx.set(port.addr, address)
+                ctx.set(port.data, entry % (1 << len(port.data)))
                 await ctx.tick()
-            ctx.set(port, 0)
+            ctx.set(port.en, 0)
         ctx.set(unit.raw, raw)
         ctx.set(unit.code_bits, BITS)
         ctx.set(unit.start, 1)
@@ -57,11 +56,11 @@ def test_tiles(rows, units, raw):
                     "scale": scale, "bias": bias, "block": block << BITS, "first": number == 0,
                     "final": number == len(passes) - 1})
                 for row, count in enumerate(counts):
-                    ctx.set(unit.counts.start, row == 0)
+                    ctx.set(unit.counts.payload.first, row == 0)
                     ctx.set(unit.counts.valid, 1)
-                    ctx.set(unit.counts.count, count)
+                    ctx.set(unit.counts.payload.count, count)
                     await ctx.tick()
-                ctx.set(unit.counts.start, 0)
+                ctx.set(unit.counts.payload.first, 0)
                 ctx.set(unit.counts.valid, 0)
             if raw:
                 await ctx.tick().repeat(6)
@@ -78,7 +77,7 @@ def test_tiles(rows, units, raw):
         await ctx.tick().repeat(4 * rows + 20)
 
     watch_accs, arrived = recorder(unit.acc_valid)
-    watch_codes, codes = recorder(unit.code_valid, unit.code)
+    watch_codes, codes = recorder(unit.code.valid, unit.code.payload)
     simulate(unit, bench, processes=(watch_accs, watch_codes))
     assert len(arrived) == len(tiles) * drain
     if raw:

@@ -18,7 +18,7 @@ from xnorloom.hw.flow.header import header
 from xnorloom.hw.flow.share import share_modules
 from xnorloom.hw.flow.verilog import _INITIAL, VerilogError, _without_zeros, emit
 from xnorloom.hw.flow.yowasp import run_tool
-from xnorloom.hw.machine import PORTS, Loom
+from xnorloom.hw.machine import PORTS, Machine
 from xnorloom.hw.spec.config import FORMAT_VERSION, PRESETS
 from xnorloom.hw.spec.memory import PROFILE_LAYERS
 from xnorloom.sim.verilate import lint
@@ -49,7 +49,7 @@ def tiny():
 @pytest.fixture(scope="module")
 def whole():
     """What Amaranth writes for the same machine."""
-    return verilog.convert(Loom(PRESETS["tiny"]), name="top", emit_src=False,
+    return verilog.convert(Machine(PRESETS["tiny"]), name="top", emit_src=False,
                            strip_internal_attrs=True)
 
 
@@ -80,7 +80,7 @@ def test_no_zero_of_a_memory_is_left(tiny):
 
 def test_the_profile_begins_with_zeros(tiny):
     """The host reads all of it, and the machine writes five words of eight."""
-    (module,) = re.findall(r"^module \w+__profile .*?^endmodule", tiny, re.MULTILINE | re.DOTALL)
+    (module,) = re.findall(r"^module \w+__profile__bank .*?^endmodule", tiny, re.MULTILINE | re.DOTALL)
     (loop,) = _LOOP.finditer(tiny)
     assert loop[0] in module and int(loop[1]) == 8 * PROFILE_LAYERS
     assert f" cells [{8 * PROFILE_LAYERS - 1}:0];" in module
@@ -129,7 +129,7 @@ def test_modules_of_equal_text_are_written_once(tiny, whole):
     assert len(_modules(tiny)) < len(_modules(whole))
     # Where in the array an element sits shows in its ports, what it holds is the same everywhere.
     assert len([name for name in _modules(whole) if ".mismatches" in name]) == 2 * 2
-    assert "top__datapath__array__element__mismatches" in _modules(tiny)
+    assert "top__core__datapath__array__element__mismatches" in _modules(tiny)
     bodies = re.findall(r"^module \S+ ?(\(.*?^endmodule)", tiny, re.MULTILINE | re.DOTALL)
     assert len(set(bodies)) == len(bodies) == len(_modules(tiny))
     used = set(re.findall(r"^  ([\w$\\.]+) +\\?\S+ +\($", tiny, re.MULTILINE))

@@ -85,8 +85,8 @@ def _write(writer, layers, gaps):
                 ctx.set(writer.layer, layer)
                 tiles[:] = layer["col_tiles"], layer["pixel_tiles"]
             for unit in range(config.units):
-                ctx.set(writer.row_valid[unit], (cycle, unit) in rows)
-                ctx.set(writer.row[unit], rows.get((cycle, unit), 0))
+                ctx.set(writer.rows[unit].valid, (cycle, unit) in rows)
+                ctx.set(writer.rows[unit].payload, rows.get((cycle, unit), 0))
             ctx.set(writer.ready, cycle in readies)
             ctx.set(writer.tile.last_col, tiles[0] == 1)
             ctx.set(writer.tile.last, tiles == [1, 1])

@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,14 @@ def test_the_two_make_targets_come_first_and_exist():
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     for target in {*targets, *re.findall(r"make ([a-z-]+)", README)}:
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+
+
+def test_the_extras_that_the_readme_installs_are_those_there_are():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    named = re.search(r"pip install \.\[([a-z,]+)\]", README)[1].split(",")
+    assert {*named, "dev"} == set(project["optional-dependencies"])
+    needed = {re.match(r"[\w-]+", line)[0] for line in project["dependencies"]}
+    assert needed == {*re.search(r"run images: ([\w ]+)\.", README)[1].split()} - {"and"}
 
 
 def test_every_file_the_readme_links_is_there():

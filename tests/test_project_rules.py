@@ -31,6 +31,54 @@ def test_every_floor_imports_only_what_lies_below_it():
     assert kept and int(kept[1]) == len(settings["contracts"])
 
 
+def rooms(folder):
+    """Rooms of a floor: folders and files that are packages or modules."""
+    names = {path.stem for path in folder.iterdir()
+             if path.suffix == ".py" or (path.is_dir() and (path / "__init__.py").is_file())}
+    return names - {"__init__", "__main__", "hw", "sw", "sim"}
+
+
+def imported(room):
+    """Modules of ours that a file, or the files of a folder, import, by their full names."""
+    for path in [room] if room.is_file() else room.rglob("*.py"):
+        package = ("xnorloom", *path.relative_to(ROOT / "xnorloom").parent.parts)
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                yield from (alias.name for alias in node.names)
+            elif isinstance(node, ast.ImportFrom):
+                above = package[:len(package) - node.level + 1] if node.level else ()
+                base = ".".join((*above, *([node.module] if node.module else [])))
+                yield from (f"{base}.{alias.name}" for alias in node.names)
+
+
+def test_the_tables_of_rooms_are_the_tree_and_its_contracts():
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
+    floors = {"xnorloom": "Inside the front door: program, studies, verbs, reports",
+              "hw": "Rooms of the gateware", "sw": "Rooms of the software"}
+    uses = {floor: {*imported(ROOT / "xnorloom" / floor)} for floor in ("hw", "sw", "sim")}
+    uses["xnorloom"] = {name for room in rooms(ROOT / "xnorloom")
+                        for path in (ROOT / "xnorloom").glob(f"{room}*")
+                        for name in imported(path)}
+    for floor, title in floors.items():
+        table = re.search(rf"\| room of `{floor}` .*\n\| --- .*\n((?:\| .*\n)+)", text)[1]
+        rows = [re.fullmatch(r"\| `(\w+)` \| (.+) \| (.+) \|", line).groups()
+                for line in table.splitlines()]
+        (contract,) = (each for each in contracts["contracts"] if each["name"] == title)
+        layers = [{room.strip().removeprefix("xnorloom.") for room in layer.split(":")}
+                  - {"__main__"} for layer in contract["layers"]]
+        names = [name for name, _what, _known in rows]
+        assert set(names) == rooms(ROOT / "xnorloom" / (floor if floor != "xnorloom" else ""))
+        for layer in filter(None, layers):
+            here, names = names[:len(layer)], names[len(layer):]
+            assert set(here) == layer, f"rooms of {floor} beside {here}"
+        for name, _what, known in rows:
+            whole = f"xnorloom.{name}" if floor == "xnorloom" else f"xnorloom.{floor}.{name}"
+            outside = {other for other, names in uses.items() if other != floor and any(
+                each == whole or each.startswith(f"{whole}.") for each in names)}
+            assert outside <= set(re.findall(r"`(\w+)`", known)), whole
+
+
 def test_ruff_finds_nothing():
     run_tool("ruff", "check", "--no-cache", ".")
 
@@ -39,7 +87,8 @@ def test_types_hold():
     run_tool("mypy")
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "hw" / "spec").rglob("*.py")), ids=lambda p: p.name)
+@pytest.mark.parametrize("path", sorted((ROOT / "xnorloom/hw/spec").rglob("*.py")),
+                         ids=lambda path: path.name)
 def test_the_ground_floor_imports_the_standard_library_and_itself_only(path):
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom):

@@ -27,7 +27,7 @@ def image():
 
 @pytest.fixture
 def pictures():
-    return np.zeros((2, 1, 8, 8), dtype=np.uint8), [0, 1]
+    return np.zeros((2, 3, 6, 6), dtype=np.uint8), [0, 1]
 
 
 @pytest.mark.parametrize("terminal", [True, False])

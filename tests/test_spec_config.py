@@ -158,7 +158,8 @@ def test_toml_that_changes_a_preset(tmp_path):
 
 @pytest.mark.parametrize("text, message", [
     (b"rows = \n", "is not TOML: "), (b"rows = 2\nrows = 3\n", "is not TOML: "),
-    (b"rows = '\xff'\n", "cannot be read: "), (b"rows = 2\ncols = 2\nlane = 4\n", "'lanes'?"),
+    (b"rows = '\xff'\n", "must be UTF-8 text, and is not: byte 8 is 0xff$"),
+    (b"rows = 2\ncols = 2\nlane = 4\n", "'lanes'?"),
     (b"rows = 2.5\ncols = 2\nlanes = 4\n", "not 2.5"),
     (b"[rows]\ncols = 2\n", "'lanes'|'cols'|not {")])
 def test_toml_errors(tmp_path, text, message):
@@ -166,6 +167,69 @@ def test_toml_errors(tmp_path, text, message):
     path.write_bytes(text)
     with pytest.raises(ConfigError, match=message):
         load_machine(path)
+
+
+WHOLE = "rows = 2\ncols = 2\nlanes = 4\n"
+
+
+@pytest.mark.parametrize("data", [
+    b"\xef\xbb\xbf" + WHOLE.encode(), WHOLE.replace("\n", "\r\n").encode(),
+    ("# gr\u00fcn\n" + WHOLE).encode(), WHOLE.strip().encode()])
+def test_text_as_editors_write_it(tmp_path, data):
+    path = tmp_path / "own.toml"
+    path.write_bytes(data)
+    assert load_machine(path) == MachineConfig(name="own", rows=2, cols=2, lanes=4)
+
+
+@pytest.mark.parametrize("data, message", [
+    (WHOLE.encode("utf-16"), "must be UTF-8 text, and is not: byte 0 is 0xff"),
+    (WHOLE.encode("utf-16-be"), "is not TOML: "),
+    (b"", "Machine field 'rows' must be given"),
+    (f"[machine]\n{WHOLE}".encode(), "Machine has no field 'machine'; known: name, rows, "),
+    (f"{WHOLE}[units]\nvalue = 2\n".encode(), "'units' must be an integer from 1 to 32, not {"),
+    (WHOLE.replace("4", "4.0").encode(), "'lanes' must be an integer from 1 to 1024, not 4.0"),
+    (WHOLE.replace("4", "'4'").encode(), "'lanes' must be an integer from 1 to 1024, not '4'"),
+    (WHOLE.replace("4", "true").encode(), "'lanes' must be an integer from 1 to 1024, not True"),
+    (f"{WHOLE}doubling = 1\n".encode(), "'doubling' must be true or false, not 1"),
+    (f"{WHOLE}name = 3\n".encode(), "'name' must be an identifier, not 3"),
+    (b"preset = ['small']\n", "not ['small']; did you mean 'small'?"),
+    (b"[preset]\nname = 'small'\n", "must be a preset or a TOML file, not {'name': 'small'}; "),
+    (b"preset = 'Small'\n", "not 'Small'; did you mean 'small'?"),
+    (b"rows = " + 5000 * b"[", "is not TOML: "),
+])
+def test_text_that_describes_no_machine(tmp_path, data, message):
+    path = tmp_path / "own.toml"
+    path.write_bytes(data)
+    with pytest.raises(ConfigError) as caught:
+        load_machine(path)
+    assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("file, name", [
+    ("my machine (2).toml", "my_machine__2_"), ("8x8.toml", "_8x8"), ("a.b.toml", "a_b"),
+    ("two-rows.toml", "two-rows"), ("own", "own")])
+def test_a_machine_is_named_after_its_file(tmp_path, file, name):
+    path = tmp_path / "a folder" / file
+    path.parent.mkdir()
+    path.write_text(WHOLE)
+    assert load_machine(path).name == name
+
+
+def test_presets_are_presets_whatever_lies_in_the_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "small").mkdir()
+    (tmp_path / "default").write_text(WHOLE)
+    assert load_machine("small") is PRESETS["small"]
+    assert load_machine("default") is PRESETS["default"]
+    assert load_machine("./default").rows == 2
+
+
+@pytest.mark.parametrize("machine", ["", "SMALL", "Default ", "x" * 5000, "a\0b", 3, None,
+                                     ["small"], {}, True])
+def test_what_is_no_machine_at_all(tmp_path, monkeypatch, machine):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match="^Machine must be a preset or a TOML file, not "):
+        load_machine(machine)
 
 
 def test_files_that_are_not_there(tmp_path):

@@ -11,8 +11,11 @@ from xnorloom.sw.passes.quantize import quantize_
 from xnorloom.sw.quantizers.clipped import ClippedActivation
 from xnorloom.sw.quantizers.gpfq import GpfqConfig
 from xnorloom.sw.quantizers.gram import GramSums
+from xnorloom.sw.training.accuracy import accuracy
 from xnorloom.sw.training.calibrate import CalibrationError, calibrate_
-from xnorloom.sw.training.train import Recipe, TrainError, accuracy, fit, train
+from xnorloom.sw.training.fit import fit
+from xnorloom.sw.training.recipe import Recipe, TrainError
+from xnorloom.sw.training.train import train
 
 
 class PaddedActivation(ClippedActivation):

@@ -6,12 +6,19 @@ import re
 import numpy as np
 import pytest
 
+from tests.model import evaluate
 from tests.networks import binary_format, layer, small_network
+from tests.strategies import random_codes
 from xnorloom.hw.spec.config import PRESETS, MachineConfig
 from xnorloom.hw.spec.cycles import predict_run
+from xnorloom.hw.spec.descriptor import descriptor_limits
 from xnorloom.hw.spec.memory import Memory
 from xnorloom.sw.graph.network import CodeFormat
+from xnorloom.sw.machine.driver import Driver
 from xnorloom.sw.machine.estimate import estimate, estimate_cycles
+from xnorloom.sw.machine.image import Image
+from xnorloom.sw.machine.layout import MapLayout
+from xnorloom.sw.machine.reference import ReferenceMachine
 from xnorloom.sw.passes.allocate import Lifetime, allocate_maps
 from xnorloom.sw.passes.compiler import CompileError, DoesNotFit, compile_network
 
@@ -166,7 +173,7 @@ def test_layers_that_contradict_themselves_are_refused(fields, message):
 
 @pytest.mark.parametrize(("options", "message"), [
     ({"in_shape": (1, 12, 12), "kernel": (8, 1)}, r"kernel must be from 1 to 7 .* not \(8, 1\)$"),
-    ({"in_shape": (1, 256, 2)}, r"input map must be from 1 to 255 pixels .* not \(256, 2\)$"),
+    ({"in_shape": (1, 256, 2)}, r"input map must be from 1 to 255 in each .* not \(256, 2\)$"),
     ({"weight_planes": 9}, r"weight planes must be from 1 to 8, not 9$"),
     ({"activation_planes": 9}, r"input code table must have shape .* k from 1 to 8"),
     ({"code_bits": 5}, r"activation bits must be at most 4 on this machine .*, not 5$"),
@@ -256,3 +263,36 @@ def test_memory_that_is_too_small_is_named(memory):
 def test_no_preset_fits_what_is_too_large_for_all():
     huge = layer(in_shape=(512, 32, 32), outputs=512)
     refused(r"too few; no preset fits$", huge, config=PRESETS["tiny"])
+
+
+@pytest.mark.parametrize(("height", "width", "stride", "kernel", "channels"), [
+    (1, 2, (1, 7), (1, 1), 160), (1, 2, (1, 7), (1, 2), 160), (1, 7, (7, 7), (1, 1), 40),
+    (2, 1, (7, 7), (2, 1), 40), (2, 2, (7, 1), (1, 1), 160), (2, 2, (1, 1), (1, 1), 160)])
+def test_a_phase_step_never_taken_is_no_reason_to_refuse(height, width, stride, kernel, channels):
+    tiny = PRESETS["tiny"]
+    first = layer("first", in_shape=(1, height, width), outputs=channels, kernel=(1, 1),
+                  padding=(0, 0), activation_planes=1)
+    network = small_network(first, layer("second", "first", first.out_shape, 3, kernel=kernel,
+                                         stride=stride, padding=(0, 0), code_bits=None, seed=1))
+    batch = 8 if height * width <= 2 else 1
+    image = compile_network(network, tiny, batch=batch)
+    layout = MapLayout(**image.layers[0]["output"]["layout"])
+    step, most = stride[1] * layout.phase_words, descriptor_limits(tiny)["out_phase_y"][1]
+    assert image.descriptors()[0]["out_phase_y"] == (step if step <= most else 0)
+    codes = random_codes(network, batch)
+    driver = Driver(ReferenceMachine(tiny), Image.from_bytes(image.to_bytes()))
+    driver.load()
+    result, wanted = driver.run(codes, observe=True), evaluate(network, codes)
+    for name, values in result.maps.items():
+        np.testing.assert_array_equal(values, wanted[name])
+
+
+def test_exponents_of_channels_are_for_layers_with_thresholds():
+    coded, raw = layer(), layer(code_bits=None)
+    network = small_network(dataclasses.replace(coded, frac_bits=np.arange(4) - 1))
+    assert compile_network(network, MACHINE).layers[0]["frac_bits"] == [-1, 0, 1, 2]
+    for each, wrong, demand in ((raw, np.arange(4), "one integer, not "),
+                                (coded, np.arange(3), "one integer, or one of each of 4 channels"),
+                                (coded, 0.5, "one integer, or one of each of 4 channels, not 0.5")):
+        refused(f"Layer 'conv' frac_bits must be {demand}",
+                dataclasses.replace(each, frac_bits=wrong))

@@ -8,6 +8,7 @@ from torch import nn
 from xnorloom.hw.spec.config import PRESETS
 from xnorloom.sw.bitplanes import BitPlanes, group_count
 from xnorloom.sw.graph.evaluate import evaluate
+from xnorloom.sw.passes.check import check_network
 from xnorloom.sw.passes.compiler import CompileError, compile_network
 from xnorloom.sw.passes.lower import FrontendError, lower
 from xnorloom.sw.passes.quantize import quantize_
@@ -97,7 +98,8 @@ def random_model(seed, scheme):
         layers += [nn.Flatten(), nn.Linear(int(np.prod(shape)), 9), nn.BatchNorm1d(9), nn.ReLU(),
                    nn.Linear(9, 5)]
     model = nn.Sequential(*layers)
-    quantize_(model, scheme, input_bits=3, input_step=0.25)
+    # Activations of more bits than a machine stores are evaluated all the same.
+    quantize_(model, scheme, input_bits=3, input_step=0.25, torch_only=True)
     for module in model.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             nn.init.normal_(module.weight)
@@ -263,15 +265,15 @@ class Untraceable(nn.Module):
     (conv(nn.Conv2d(2, 2, 1), nn.Softmax(1)), "Node '3' (Softmax) is not something the machine"),
     (conv(nn.Conv2d(2, 2, 1), nn.BatchNorm2d(2)), "the last layer '2' itself, without a batch"),
     (conv(), "ends a network"),
-    (nn.Sequential(nn.BatchNorm2d(1), nn.Conv2d(1, 2, 1)), "but reads '0' (BatchNorm2d)"),
+    (nn.Sequential(nn.BatchNorm2d(1), nn.Conv2d(1, 2, 1)), "(BatchNorm2d) must follow a conv"),
     (Residual(), "Node 'add' (call_function add) reads two, act; branches are not supported"),
     (TwoInputs(), "Node 'y' (placeholder y) is a second input"),
     (Untraceable(), "cannot be traced by torch.fx"),
     (conv(nn.Flatten(), nn.Linear(2 * 64, 3)), "a map of at most 7 x 7, not 8 x 8"),
     (conv(nn.Flatten(), nn.Linear(5, 3)), "Layer '3' must have 128 inputs for a map of (2, 8, 8)"),
     (conv(nn.Linear(8, 3)), "Layer '2' must have 128 inputs"),
-    (nn.Sequential(nn.Conv2d(1, 2, 8)), "Layer '0' kernel must be at most 7, not 8"),
-    (nn.Sequential(nn.Conv2d(1, 2, 1, stride=8)), "Layer '0' stride must be at most 7, not 8"),
+    (nn.Sequential(nn.Conv2d(1, 2, 8)), "Layer '0' kernel must be from 1 to 7 in each "),
+    (nn.Sequential(nn.Conv2d(1, 2, 1, stride=8)), "Layer '0' stride must be from 1 to 7 in each "),
     (nn.Sequential(nn.Conv2d(3, 2, 1)), "Layer '0' must have 1 input channels, not 3"),
     (conv(nn.Conv2d(3, 2, 1)), "Layer '2' must have 2 input channels, not 3"),
 ])
@@ -288,8 +290,8 @@ def test_unknown_nodes_list_what_is_supported():
 
 def test_kernel_larger_than_the_map():
     model = quantize_(nn.Sequential(nn.Conv2d(1, 2, 5)), "pact-sawb-w2a2")
-    with pytest.raises(FrontendError, match=r"^Layer '0' must have a kernel within its padded map, "
-                                            r"not \(5, 5\) over \(3, 3\)$"):
+    with pytest.raises(FrontendError, match=r"^Layer '0' kernel must lie within its padded map, "
+                                            r"3 x 3, not be 5 x 5$"):
         lower(model, (1, 3, 3))
 
 
@@ -304,7 +306,13 @@ def test_wide_activations_are_lowered(bits, seed):
 
 @pytest.mark.parametrize("bits", [5, 8])
 def test_the_compiler_refuses_wide_activations(bits):
-    model = quantize_(conv(nn.Conv2d(2, 2, 1)), PactSawbConfig(activation_bits=bits))
+    scheme = PactSawbConfig(activation_bits=bits)
+    with pytest.raises(FrontendError, match="^Activation '1' must have at most 4 bits on any "
+                                            f"machine .*, not {bits}$"):
+        quantize_(conv(nn.Conv2d(2, 2, 1)), scheme)
+    model = quantize_(conv(nn.Conv2d(2, 2, 1)), scheme, torch_only=True)
+    with pytest.raises(FrontendError, match="^Activation '1' must have at most 4 bits on any "):
+        check_network(model)
     network = lower(model, (1, 8, 8))
     with pytest.raises(CompileError) as caught:
         compile_network(network, PRESETS["default"])
@@ -313,7 +321,7 @@ def test_the_compiler_refuses_wide_activations(bits):
 
 
 def test_an_unquantized_model_is_refused():
-    with pytest.raises(FrontendError, match="Node '0' .Linear. is not something the machine can"):
+    with pytest.raises(FrontendError, match="^Node '0' .Linear. must be quantized: pass the "):
         lower(nn.Sequential(nn.Linear(3, 2)), (3,))
 
 

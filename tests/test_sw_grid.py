@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xnorloom.sw.bitplanes import BitPlanes
-from xnorloom.sw.ops.grid import SHARED_BITS, to_integers
+from xnorloom.sw.ops.grid import LOSS_LIMIT, SHARED_BITS, SnapError, to_integers
 from xnorloom.sw.passes.schedule import schedule_passes
 from xnorloom.sw.quantizers.planes import unsigned_codebook
 
@@ -60,3 +60,74 @@ def test_parts_of_a_family_are_about_equal():
     by_power = {i + j: p[0, i, j] for i in range(5) for j in range(8)}
     exact = [bool(by_power[power] == 2 * by_power[power + 1]) for power in range(11)]
     assert exact == [True, True, True, False] * 2 + [True, True, True]
+
+
+def per_channel(scales, bias=None, code_bits=2, planes=1, inputs=9, acc_bits=28, **options):
+    wanted = np.asarray(scales)[:, None] * 2.0 ** -np.arange(planes)[:, None, None]
+    weights = BitPlanes(np.ones((planes, len(scales), inputs, 1, 1)), wanted)
+    bias = np.zeros(len(scales)) if bias is None else np.asarray(bias)
+    return to_integers("a", weights, unsigned_codebook(code_bits, 1.0), bias, 16, acc_bits,
+                       **{"per_channel": True, **options})
+
+
+def test_every_channel_keeps_its_own_precision():
+    magnitudes = 0.7 * np.array([1, 1e-4, 1e-5, 1e-6, 1e-30])
+    found = per_channel(magnitudes, planes=2)
+    assert found.frac_bits.dtype == np.int64 and found.errors.max() < 2.0 ** -13
+    assert (np.abs(found.scales).max(axis=(1, 2, 3)) >= 2 ** 14).all()
+    together = per_channel(magnitudes, planes=2, per_channel=False)
+    assert isinstance(together.frac_bits, int)
+    assert (together.errors > LOSS_LIMIT).tolist() == [False, True, True, True, True]
+
+
+def test_ratios_stay_those_of_all_channels():
+    found = per_channel([1, 3e-3, 0.77, 2e-5], planes=2)
+    schedule = schedule_passes(found.scales, doubling=True, worst_mismatches=9, count_bits=16)
+    assert len(schedule) == 1
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_biases_of_zero_scales_fill_the_accumulator(together):
+    found = per_channel([0, 0, 0], [0.1, -0.4, 0.2], per_channel=not together)
+    np.testing.assert_allclose(np.ldexp(found.biases, -found.frac_bits), [0.1, -0.4, 0.2],
+                               rtol=0, atol=2.0 ** -28)
+    assert np.abs(found.biases).max() >= 2 ** 26 - 1 and not found.scales.any()
+    assert not found.errors.any()
+
+
+def test_a_dead_channel_keeps_its_bias_and_a_zero_one_is_zero():
+    found = per_channel([1, 0, 0, 1e-200], [1e-3, 1e-9, 0, 1e-198])
+    at_code_zero = found.biases + 9 * found.scales.sum(axis=(1, 2, 3))
+    np.testing.assert_allclose(np.ldexp(at_code_zero, -found.frac_bits), [1e-3, 1e-9, 0, 1e-198],
+                               rtol=5e-2)
+    assert abs(found.biases[1]) >= 2 ** 26 - 1
+    assert found.scales.any(axis=(1, 2, 3)).tolist() == [True, False, False, True]
+
+
+def test_a_bias_may_outweigh_its_scales_and_says_so():
+    found = per_channel([1, 1e-12], [0, 5.0])
+    assert np.ldexp(found.biases[1], -int(found.frac_bits[1])) == pytest.approx(5, rel=2 ** -25)
+    assert found.errors[0] <= 2.0 ** -14 and found.errors[1] == 1
+
+
+def test_the_channel_without_room_is_named():
+    with pytest.raises(SnapError, match="^Layer 'a' channel 0 must keep its scales above 0 with "
+                                        "accumulators of 7 bits: [1-9][0-9]* bits are missing$"):
+        per_channel([1, 0.5], inputs=144, acc_bits=7)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(0, 2 ** 16))
+def test_each_channel_alone_has_the_grid_it_has_among_others(seed):
+    rng = np.random.default_rng(seed)
+    outputs = int(rng.integers(1, 6))
+    scales = rng.choice([0, 1, 1], outputs) * 10.0 ** rng.uniform(-12, 4, outputs)
+    bias = rng.choice([0, -1, 1], outputs) * 10.0 ** rng.uniform(-12, 4, outputs)
+    whole = per_channel(scales, bias, inputs=40, code_bits=1)
+    for channel in range(outputs):
+        alone = per_channel(scales[channel:channel + 1], bias[channel:channel + 1], inputs=40,
+                            code_bits=1, per_channel=False)
+        assert whole.frac_bits[channel] == alone.frac_bits
+        assert whole.biases[channel] == alone.biases[0]
+        np.testing.assert_array_equal(whole.scales[channel], alone.scales[0])
+        assert max(-whole.low[channel], whole.high[channel]) <= 2 ** 27 - 2

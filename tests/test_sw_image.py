@@ -85,7 +85,7 @@ def test_wrong_machine_is_an_error(image):
 
 def test_nonsense_behind_a_good_checksum_is_an_error(image):
     broken = Image(image.config, {"layers": 3}, image.program)
-    with pytest.raises(ImageError, match="must describe a network"):
+    with pytest.raises(ImageError, match="^Image metadata network must be given, and is not$"):
         Image.from_bytes(broken.to_bytes())
     broken = Image(image.config, image.metadata, image.program[:-1])
     with pytest.raises(ImageError, match="Section at word"):

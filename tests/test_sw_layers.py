@@ -42,12 +42,18 @@ def test_quantize_swaps_layers_and_activations_in_place(scheme, weight, activati
 
 def test_filter_leaves_modules_as_they_are():
     model = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 2))
-    quantize_(model, "lsbq-w1a2", filter_fn=lambda module, name: name != "0")
+    options = {"filter_fn": lambda module, name: name != "0"}
+    with pytest.raises(FrontendError, match="^Module '0' .Linear. must not be left out by "
+                                            "filter_fn unless torch_only is true: "):
+        quantize_(model, "lsbq-w1a2", **options)
+    assert type(model[2]) is nn.Linear
+    quantize_(model, "lsbq-w1a2", torch_only=True, **options)
     assert type(model[0]) is nn.Linear and type(model[2]) is QuantLinear
 
 
 def test_layers_left_out_count_as_first_and_last():
-    model = quantize_(small(), "lsbq-w1a2", filter_fn=lambda module, name: name not in ("0", "7"))
+    model = quantize_(small(), "lsbq-w1a2", torch_only=True,
+                      filter_fn=lambda module, name: name not in ("0", "7"))
     assert [type(model[index]) for index in (0, 4, 7)] == [nn.Conv2d, QuantConv2d, nn.Linear]
     assert type(model[4].weight_quantizer) is LsbqWeight and model[4].source is model[2]
 
@@ -60,7 +66,10 @@ def test_edges_may_follow_the_scheme():
 @pytest.mark.parametrize("pool", [nn.MaxPool2d(2), nn.AvgPool2d(2), nn.AdaptiveAvgPool2d(4)])
 def test_a_layer_behind_a_pool_reads_the_activation_before_it(pool):
     model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), pool, nn.Conv2d(2, 2, 3, padding=1))
-    quantize_(model, "lsbq-w1a2")
+    with pytest.raises(FrontendError, match="^Node '2' .* (max|average) pooling is not supported "):
+        quantize_(model, "lsbq-w1a2")
+    assert type(model[0]) is nn.Conv2d
+    quantize_(model, "lsbq-w1a2", torch_only=True)
     assert model[3].source is model[1]
     model(torch.rand(2, 1, 10, 10)).sum().backward()
     assert model[0].weight.grad.any()
@@ -78,13 +87,14 @@ def test_additions_before_an_activation_stay_as_they_are(add):
             x = self.act1(self.one(x))
             return self.last(self.act2(add(self.two(x), x)))
 
-    model = quantize_(Block(), "pact-sawb-w2a2")
+    model = quantize_(Block(), "pact-sawb-w2a2", torch_only=True)
     assert model.last.source is model.act2 and model.two.source is model.act1
     model(torch.rand(4, 3)).sum().backward()
     assert all(torch.isfinite(each.grad).all() for each in model.parameters())
-    with pytest.raises(FrontendError, match="^Node 'i?add' .call_function i?add. reads two, act1; "
-                                            "branches are not supported"):
-        snap(model)
+    for refuse in (snap, lambda _: quantize_(Block(), "pact-sawb-w2a2")):
+        with pytest.raises(FrontendError, match="^Node 'i?add' .call_function i?add. reads two, "
+                                                "act1; branches are not supported"):
+            refuse(model)
 
 
 def test_a_copy_is_linked_to_its_own_quantizer():
@@ -137,10 +147,11 @@ def test_layer_without_a_source_says_so():
 ])
 def test_options_the_machine_lacks(options, message):
     model = nn.Sequential(nn.Conv2d(2, 2, 3, **options))
-    with pytest.raises(ValueError) as caught:
-        quantize_(model, "lsbq-w1a2")
-    assert str(caught.value) == f"Layer '0' cannot be quantized: {message}"
-    assert type(model[0]) is nn.Conv2d
+    for torch_only in (False, True):
+        with pytest.raises(ValueError) as caught:
+            quantize_(model, "lsbq-w1a2", torch_only=torch_only)
+        assert str(caught.value) == f"Layer '0' cannot be quantized: {message}"
+        assert type(model[0]) is nn.Conv2d
 
 
 @pytest.mark.parametrize("model, fragment", [
@@ -150,7 +161,7 @@ def test_options_the_machine_lacks(options, message):
 ])
 def test_unquantized_inputs_are_named(model, fragment):
     with pytest.raises(FrontendError) as caught:
-        quantize_(model, "lsbq-w1a2")
+        quantize_(model, "lsbq-w1a2", torch_only=True)
     assert fragment in str(caught.value)
     assert not any(isinstance(each, QuantConv2d) for each in model.modules())
 
@@ -159,6 +170,8 @@ def test_a_module_used_twice_is_named():
     shared = nn.ReLU()
     model = nn.Sequential(nn.Linear(3, 3), shared, nn.Linear(3, 3), shared, nn.Linear(3, 2))
     with pytest.raises(FrontendError, match="is used twice; each use needs a module of its own"):
+        quantize_(model, "lsbq-w1a2", torch_only=True)
+    with pytest.raises(FrontendError, match="is called twice; each use needs a module of its own"):
         quantize_(model, "lsbq-w1a2")
 
 

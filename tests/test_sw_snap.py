@@ -1,16 +1,25 @@
+import json
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from xnorloom.hw.spec.config import PRESETS
 from xnorloom.sw.bitplanes import BitPlanes, group_index
+from xnorloom.sw.machine.driver import Driver
+from xnorloom.sw.machine.reference import ReferenceMachine
+from xnorloom.sw.passes.compiler import compile_network
+from xnorloom.sw.passes.lower import lower
 from xnorloom.sw.passes.quantize import quantize_
 from xnorloom.sw.passes.snap import Affine, SnapError, SnappedLayer, SnappedModel, snap
 from xnorloom.sw.passes.staircase import StaircaseError, search
-from xnorloom.sw.quantizers.lsbq import LsbqConfig
+from xnorloom.sw.quantizers.lsbq import LsbqConfig, LsbqWeight
 from xnorloom.sw.quantizers.pact import PactActivation
 from xnorloom.sw.quantizers.planes import binary_planes, unsigned_codebook
 from xnorloom.sw.quantizers.sawb import PactSawbConfig
+
+MACHINE = PRESETS["tiny"]
 
 
 def random_weights(rng, planes, grouping="layer", shape=(3, 5, 3, 2), channels=None):
@@ -182,8 +191,10 @@ def test_codes_are_those_of_the_quantized_model():
 
 
 def test_a_model_never_quantized_is_refused():
-    with pytest.raises(ValueError, match="^Node '0' \\(Linear\\) is not something the machine can"):
-        SnappedModel(nn.Sequential(nn.Linear(2, 2)))
+    for refuse in (SnappedModel, snap):
+        with pytest.raises(ValueError, match="^Node '0' \\(Linear\\) must be quantized: pass the "
+                                             "model through quantize_ first$"):
+            refuse(nn.Sequential(nn.Linear(2, 2)))
 
 
 def test_search_finds_every_step():
@@ -208,3 +219,82 @@ def test_a_falling_function_is_refused():
                                              "1 does not at -9$"):
         search(lambda accumulators: (accumulators * np.array([1, -1]) > 2) * 1,
                np.array([-9, -9]), np.array([9, 9]), 2)
+
+
+def on_the_reference(snapped, images, in_shape):
+    network = lower(snapped, in_shape)
+    driver = Driver(ReferenceMachine(MACHINE), compile_network(network, MACHINE))
+    driver.load()
+    result, traced = driver.run(images, observe=True), snapped.trace(images)
+    for layer in network.layers:
+        sign = layer.sign[:, None, None] if layer.requantize is None else 1
+        np.testing.assert_array_equal(result.maps[layer.name], traced[layer.name] * sign)
+    return result
+
+
+def test_a_last_layer_of_zero_weights_gives_its_bias():
+    model = nn.Sequential(nn.Linear(4, 3))
+    with torch.no_grad():
+        model[0].weight.zero_()
+        model[0].bias.copy_(torch.tensor([0.1, 0.4, 0.2]))
+    quantize_(model, "pact-sawb-w2a2")
+    snapped = snap(model.eval(), MACHINE.scale_bits, MACHINE.acc_bits)
+    images = np.random.default_rng(0).random((3, 4))
+    result = on_the_reference(snapped, images, (4,))
+    np.testing.assert_array_equal(result.outputs, snapped(images))
+    np.testing.assert_allclose(result.outputs, [[0.1, 0.4, 0.2]] * 3, atol=1e-8)
+
+
+@pytest.mark.parametrize("dead", [slice(None), slice(1, 3)])
+def test_hidden_channels_of_zero_weights_give_the_code_of_their_bias(dead):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 2))
+    with torch.no_grad():
+        model[0].weight[dead] = 0
+        model[0].bias.copy_(torch.tensor([0.3, 0.49, 0.1, 0.74]))
+    quantize_(model, PactSawbConfig(edge_bits=None))
+    nn.init.constant_(model[1].alpha, 0.75)
+    if dead != slice(None):
+        # One scale for all channels: a channel is dead if no plane weighs anything in it.
+        model[0].weight_quantizer = LsbqWeight("ls1")
+    snapped = snap(model.eval(), MACHINE.scale_bits, MACHINE.acc_bits)
+    result = on_the_reference(snapped, np.random.default_rng(0).random((3, 4)), (4,))
+    codes = result.maps["0"][:, :, 0, 0]
+    np.testing.assert_array_equal(codes[:, dead], [[1, 2, 0, 3][dead]] * 3)
+
+
+def magnitudes(values):
+    torch.manual_seed(0)
+    norm = nn.BatchNorm2d(4, eps=1e-20, momentum=None)
+    model = nn.Sequential(nn.Conv2d(2, 4, 3, padding=1, bias=False), norm, nn.ReLU(),
+                          nn.Conv2d(4, 2, 1)).double()
+    with torch.no_grad():
+        model[0].weight *= torch.tensor(values).reshape(-1, 1, 1, 1)
+    quantize_(model, LsbqConfig(edge_bits=None), input_bits=4, input_step=1 / 15)
+    images = torch.randint(0, 16, (32, 2, 8, 8)).double() / 15
+    for _ in range(60):
+        model(images)
+    return model.eval(), images
+
+
+def test_small_channels_keep_their_codes():
+    model, images = magnitudes([1, 1e-4, 1e-5, 1e-6])
+    snapped = snap(model, MACHINE.scale_bits, MACHINE.acc_bits)
+    wanted = model[2].encode(model[1](model[0](images)))
+    assert all(len(wanted[:, channel].unique()) == 4 for channel in range(4))
+    np.testing.assert_array_equal(snapped.trace(images)["0"], wanted)
+    on_the_reference(snapped, images[:3].numpy(), (2, 8, 8))
+    first, last = snapped.report
+    assert [first["name"], last["name"]] == ["0", "3"]
+    assert np.ptp(first["frac_bits"]) >= 18 and isinstance(last["frac_bits"], int)
+    assert first["lossy"] == [] and first["error"] < 2.0 ** -11
+
+
+def test_a_loss_of_precision_is_reported_by_layer_and_channel():
+    model, _images = magnitudes([1, 1, 1, 1])
+    with torch.no_grad():
+        model[3].weight[1] *= 1e-4
+    first, last = snap(model).report
+    assert first["lossy"] == [] and last["lossy"] == [1]
+    assert last["error"] > last["limit"] == 2.0 ** -8
+    assert json.loads(json.dumps([first, last])) == [first, last]

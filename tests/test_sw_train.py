@@ -4,7 +4,10 @@ import torch
 
 from xnorloom.sw import data
 from xnorloom.sw.training import nets
-from xnorloom.sw.training.train import Recipe, TrainError, _shifted, accuracy, train
+from xnorloom.sw.training.accuracy import accuracy
+from xnorloom.sw.training.augment import shift
+from xnorloom.sw.training.recipe import Recipe, TrainError
+from xnorloom.sw.training.train import train
 
 SHORT = Recipe(float_epochs=1, epochs=1)
 
@@ -46,12 +49,27 @@ def test_a_teacher_is_not_trained_again():
 def test_shifts_move_by_one_pixel_at_most():
     images = torch.zeros(200, 1, 5, 5)
     images[:, 0, 2, 2] = 1.0
-    moved = _shifted(images, torch.Generator().manual_seed(0))
+    moved = shift(images, torch.Generator().manual_seed(0))
     assert moved.shape == images.shape
     lines, columns = np.nonzero(moved.sum(dim=(0, 1)).numpy())
     assert set(lines) <= {1, 2, 3} and set(columns) <= {1, 2, 3} and len(lines) == 9
     assert torch.equal(moved.sum(dim=(1, 2, 3)), torch.ones(200))
     assert 0.4 < float(moved[:, 0, 2, 2].mean()) < 0.7
+
+
+@pytest.mark.parametrize("shape", [(8, 16), (8, 16, 1, 1), (8, 3, 1, 64), (8, 1, 3, 9), (8, 2, 9)])
+def test_what_is_no_image_is_not_shifted(shape):
+    signals = torch.rand(shape)
+    assert shift(signals, torch.Generator().manual_seed(0)) is signals
+
+
+def test_training_augments_unless_told_not_to():
+    plain = Recipe(float_epochs=1, augment=None)
+    assert not torch.equal(train("cnn", recipe=SHORT).model.conv1.weight,
+                           train("cnn", recipe=plain).model.conv1.weight)
+    with pytest.raises(ValueError, match="^Augmentation must be a registered name, not 'shft', "
+                                         "did you mean 'shift'"):
+        Recipe(augment="shft")
 
 
 def test_accuracy_counts_hits():
@@ -62,7 +80,14 @@ def test_accuracy_counts_hits():
 @pytest.mark.parametrize("options, message", [
     ({"epochs": 0}, "Training option 'epochs' must be a positive integer, not 0"),
     ({"threads": 1.0}, "Training option 'threads' must be a positive integer, not 1.0"),
-    ({"rate": -1.0}, "Training option 'rate' must be positive, not -1.0"),
+    ({"batch": True}, "Training option 'batch' must be a positive integer, not True"),
+    ({"rate": -1.0}, "Training option 'rate' must be positive and finite, not -1.0"),
+    ({"rate": float("inf")}, "Training option 'rate' must be positive and finite, not inf"),
+    ({"float_rate": "1"}, "Training option 'float_rate' must be positive and finite, not '1'"),
+    ({"seed": -1}, f"Training option 'seed' must be an integer from 0 to {2 ** 63 - 1}, not -1"),
+    ({"seed": 2 ** 63}, (f"Training option 'seed' must be an integer from 0 to {2 ** 63 - 1}, not "
+                        f"{2 ** 63}")),
+    ({"seed": 1.5}, f"Training option 'seed' must be an integer from 0 to {2 ** 63 - 1}, not 1.5"),
 ])
 def test_options_out_of_range(options, message):
     with pytest.raises(TrainError) as caught:

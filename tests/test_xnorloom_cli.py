@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from tests.interrupts import heed_interrupts
-from xnorloom import cli, output
+from xnorloom import cli, leaving, output
 from xnorloom.errors import UserError, check_choice, sentence
-from xnorloom.verbs import environment
+from xnorloom.report import environment
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -83,6 +83,80 @@ def test_an_output_that_cannot_be_written_is_refused_before_the_work(capsys, tmp
     text = refusal(capsys, "train", "-o", tmp_path / "file" / "net.pt")
     assert "cannot be written" in text
     assert "must be a file, not a folder" in refusal(capsys, "verilog", "-o", tmp_path)
+
+
+@pytest.fixture
+def no_work(monkeypatch):
+    """Whatever takes long must not begin."""
+    from xnorloom.hw.flow import route, synth, verilog
+    from xnorloom.sim import transport
+    from xnorloom.sw.training import fit, train
+
+    def begun(*_arguments, **_options):
+        raise ZeroDivisionError("work has begun")
+
+    for module, name in ((route, "route"), (synth, "synthesize"), (verilog, "emit"),
+                         (train, "fit"), (fit, "fit"), (transport, "RtlTransport")):
+        monkeypatch.setattr(module, name, begun)
+
+
+@pytest.mark.parametrize("arguments, expected", [
+    (["synth", "--json", "."], "Result '.' must be a file, not a folder"),
+    (["synth", "--json", ""], "Result must have a name, not ''"),
+    (["route", "--json", "."], "Result '.' must be a file, not a folder"),
+    (["route", "--json", "new/pipe/x"], "Result 'new/pipe/x' cannot be written: Not a directory"),
+    (["estimate", "net.xlm", "--json", "/dev/null"], "must be a file, not a device"),
+    (["inspect", "net.xlm", "--json", ""], "Result must have a name, not ''"),
+    (["simulate", "net.xlm", "--json", "pipe"], "Result 'pipe' must be a file, not a pipe"),
+    (["simulate", "net.xlm", "--count", "361"], "Count must be from 1 to the 360 images there are"),
+    (["simulate", "net.xlm", "--data", "mnist:"], "Data set 'mnist' must be given with its folder"),
+    (["simulate", "net.xlm", "--waves", ""], "Waves must have a name, not ''"),
+    (["compare", "net.xlm", "--count", "9" * 30], "Count must be from 1 to the 360 images there"),
+    (["verilog", "-o", ""], "Verilog must have a name, not ''"),
+    (["verilog", "-o", "pipe"], "Verilog 'pipe' must be a file, not a pipe"),
+    (["verilog", "-o", "new/top.v", "--machine", "small.toml"], "'small.toml' cannot be read"),
+    (["train", "-o", ""], "Checkpoint must have a name, not ''"),
+    (["train", "-o", "/dev/stdout"], "Checkpoint '/dev/stdout' must be a file, not a"),
+    (["train", "-o", "new/net.pt", "--net", "nn"], "Net must be a registered name, not 'nn'"),
+    (["train", "-o", "new/net.pt", "--seed", "-1"], "must be an integer from 0 to"),
+    (["train", "-o", "new/net.pt", "--seed", "9" * 5000], "must be an integer from 0 to"),
+    (["train", "-o", "new/net.pt", "--epochs", "0"], "must be a positive integer, not '0'"),
+    (["train", "-o", "new/net.pt", "--augment", "shft"], "did you mean 'shift'?"),
+    (["table", "--seeds", "1,-1"], "must be an integer from 0 to"),
+    (["table", "--seeds", "1,1"], "Seeds must be given, each once"),
+    (["table", "--folder", "new", "--net", "nn"], "Net must be a known name, not 'nn'"),
+    (["table", "--folder", "new", "--data", "words"], "Data set must be a known name"),
+    (["table", "--folder", "new", "--count", "361"], "Count must be from 1 to the 360 images"),
+    (["table", "--folder", ""], "Folder 'folder' must have a name, not ''"),
+    (["table", "--folder", "new", "--output", ""], "Folder 'output' must have a name, not ''"),
+    (["table", "--folder", "pipe"], "Report 'pipe/report.json' cannot be written: Not a directory"),
+])
+def test_nonsense_is_refused_before_the_work_and_leaves_nothing(capsys, tmp_path, monkeypatch,
+                                                                no_work, arguments, expected):
+    from tests.networks import small_network
+    from xnorloom.hw.spec.config import PRESETS
+    from xnorloom.sw.passes.compiler import compile_network
+
+    monkeypatch.chdir(tmp_path)
+    os.mkfifo("pipe")
+    compile_network(small_network(), PRESETS["small"]).save("net.xlm")
+    arguments = [each.replace("new/pipe", "net.xlm") for each in arguments]
+    assert expected.replace("new/pipe", "net.xlm") in refusal(capsys, *arguments)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["net.xlm", "pipe"]
+
+
+@pytest.mark.parametrize("command", ["inspect", "estimate"])
+def test_a_result_goes_through_a_link_into_a_folder_of_its_own(tmp_path, command):
+    from tests.networks import small_network
+    from xnorloom.hw.spec.config import PRESETS
+    from xnorloom.sw.passes.compiler import compile_network
+
+    compile_network(small_network(), PRESETS["small"]).save(tmp_path / "net.xlm")
+    (tmp_path / "link.json").symlink_to("far/away/result.json")
+    assert cli.main([command, str(tmp_path / "net.xlm"), "--json",
+                     str(tmp_path / "link.json")]) == 0
+    assert (tmp_path / "link.json").is_symlink()
+    assert json.loads((tmp_path / "far" / "away" / "result.json").read_text())
 
 
 @pytest.mark.parametrize("flag, value, expected", [
@@ -176,15 +250,15 @@ def test_an_interrupt_leaves_the_old_file_and_no_other(capsys, tmp_path):
             temporary.write_text("half")
             raise KeyboardInterrupt
 
-    assert cli.guarded(work, name="xnorloom compile") == 130
+    assert leaving.guarded(work, name="xnorloom compile") == 130
     assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
     assert "interrupted" in capsys.readouterr().err
 
 
 def test_ctrl_c_ends_the_program_with_130():
-    code = ("import sys, time; from xnorloom import cli\n"
+    code = ("import sys, time; from xnorloom import leaving\n"
             "def work():\n print('ready', flush=True); time.sleep(60)\n"
-            "sys.exit(cli.guarded(work, name='xnorloom test'))")
+            "sys.exit(leaving.guarded(work, name='xnorloom test'))")
     for number in (signal.SIGINT, signal.SIGTERM):
         with subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE,
                               stderr=subprocess.PIPE, text=True,

@@ -20,7 +20,8 @@ torch = pytest.importorskip("torch")
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
     from xnorloom.sw import data
-    from xnorloom.sw.training import checkpoint, nets, train
+    from xnorloom.sw.training import checkpoint, nets
+    from xnorloom.sw.training.fit import fit
 
     path = tmp_path_factory.mktemp("checkpoint") / "net.pt"
     digits = data.load("digits")
@@ -28,7 +29,7 @@ def checkpoint(tmp_path_factory):
                                train_labels=digits.train_labels[:256])
     torch.manual_seed(0)
     model = nets.build("cnn", "lsbq-w1a2", "digits")
-    train.fit(model, some, epochs=1)
+    fit(model, some, epochs=1)
     checkpoint.save(path, model, {"net": "cnn", "scheme": "lsbq-w1a2", "data": "digits",
                                   "accuracy": {"float": 0.99}})
     return path
@@ -113,6 +114,16 @@ def test_a_snapped_model_is_compiled_and_compared_as_it_is(checkpoint, stand_in)
     (scheme,) = comparison.compare(snapped, count=3)["schemes"]
     assert not any(scheme["mismatches"].values())
     assert scheme["accuracy"]["quantized"] is None and scheme["accuracy"]["snapped"] is not None
+
+
+def test_a_float_accuracy_is_told_of_the_images_it_was_measured_on(checkpoint, stand_in):
+    from xnorloom.sw import data
+
+    digits = data.load("digits")
+    images = digits.test_images[:4], digits.test_labels[:4]
+    for what, expected in (("digits", 0.99), (images, None), (digits, None)):
+        (scheme,) = comparison.compare(checkpoint, what)["schemes"]
+        assert scheme["accuracy"]["float"] == expected
 
 
 @pytest.fixture(scope="module")

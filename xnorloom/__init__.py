@@ -16,7 +16,7 @@ except PackageNotFoundError:
 _HOMES = {
     "data": "xnorloom.sw.data:load",
     "quantize_": "xnorloom.sw.passes.quantize:quantize_",
-    "fit": "xnorloom.sw.training.train:fit",
+    "fit": "xnorloom.sw.training.fit:fit",
     "snap": "xnorloom.verbs.building:snap",
     "train": "xnorloom.verbs.training:train",
     "compile": "xnorloom.verbs.building:compile",

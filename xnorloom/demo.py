@@ -12,7 +12,7 @@ from pathlib import Path
 
 from xnorloom.hw.spec.config import load_machine
 
-from .errors import guarded
+from .leaving import guarded, heard
 from .output import check_output, write_json
 from .report.progress import console, track
 from .verbs import building, running
@@ -99,6 +99,10 @@ def show(folder):
 
 def main(arguments=None):
     """Runs the demo; the exit code is 1 if anything differs."""
+    return heard(_run, arguments, name="demo")
+
+
+def _run(arguments):
     parser = argparse.ArgumentParser(prog="python -m xnorloom.demo", description=__doc__)
     parser.add_argument("--output", default="build/demo", help="folder (default: %(default)s)")
     parser.add_argument("--machine", default="default", help="preset or TOML file")

@@ -3,14 +3,11 @@
 import difflib
 import errno
 import os
-import signal
-import sys
 import traceback
 
-__all__ = ["UserError", "check_choice", "guarded", "sentence", "suggestion"]
+__all__ = ["UserError", "check_choice", "sentence", "suggestion"]
 
 _OURS = "xnorloom"
-_INTERRUPTED = 130
 
 
 class UserError(ValueError):
@@ -64,31 +61,3 @@ def sentence(error):
     if isinstance(error, ValueError) and _raised_by_us(error):
         return text
     return None
-
-
-def guarded(run, *arguments, name):
-    """Calls ``run`` and turns what the user can mend, or an interrupt, into an exit code."""
-    def terminated(_number, _frame):
-        raise KeyboardInterrupt
-
-    try:
-        previous = signal.signal(signal.SIGTERM, terminated)
-    except ValueError:
-        previous = None
-    try:
-        return run(*arguments)
-    except KeyboardInterrupt:
-        print(f"{name}: interrupted, nothing half-written is left", file=sys.stderr)
-        return _INTERRUPTED
-    except BrokenPipeError:
-        sys.stderr.close()
-        return 0
-    except Exception as error:
-        text = sentence(error)
-        if text is None:
-            raise
-        print(f"{name}: {text}", file=sys.stderr)
-        return 2
-    finally:
-        if previous is not None:
-            signal.signal(signal.SIGTERM, previous)

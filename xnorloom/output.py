@@ -1,14 +1,16 @@
 """Files that appear whole or not at all."""
 
-import contextlib
 import json
 import os
 import tempfile
 from pathlib import Path
 
+from xnorloom.sw.files import FileError, demand_writable, whole_file
+
 from .errors import UserError
 
-__all__ = ["check_input", "check_output", "whole_file", "write_json", "write_text"]
+__all__ = ["check_input", "check_output", "make_folder", "whole_file", "write_json",
+           "write_text"]
 
 
 def check_input(path, what):
@@ -28,55 +30,44 @@ def check_input(path, what):
 
 
 def check_output(path, what):
-    """Returns the path of a file that can be written, its folder created, before the work begins.
+    """Returns the path of a file that can be written, before the work for it begins.
+
+    Nothing is created yet: see :func:`make_folder`.
 
     Raises
     ------
     UserError
-        If the folder cannot be created or written; ``what`` names the file's role.
+        If it is no regular file, or its folder cannot be written, or cannot be created; ``what``
+        names the file's role.
     """
-    path = Path(path)
-    if path.is_dir():
-        raise UserError(f"{what} {str(path)!r} must be a file, not a folder")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=path.parent):
+        folder = demand_writable(path, what).parent
+        while not folder.exists():
+            folder = folder.parent
+        with tempfile.TemporaryFile(dir=folder):
             pass
+    except FileError as error:
+        raise UserError(str(error)) from None
     except OSError as error:
         raise UserError(f"{what} {str(path)!r} cannot be written: "
                         f"{os.strerror(error.errno or 0)}") from None
-    return path
+    return Path(path)
 
 
-@contextlib.contextmanager
-def whole_file(path):
-    """Gives a temporary path beside ``path`` and moves it there at the end.
-
-    On any exception, an interrupt included, the temporary file is removed and ``path`` is what it
-    was before.
-    """
-    path = Path(path)
-    handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+def make_folder(path):
+    """Creates the folder of a file that is about to be written, if it is not there."""
+    demand_writable(path).parent.mkdir(parents=True, exist_ok=True)
 
 
 def write_text(path, text):
-    """Writes a text file whole."""
+    """Writes a text file whole; its folder is created if it is not there."""
+    make_folder(path)
     with whole_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def write_json(path, data):
-    """Writes a JSON file whole; numpy scalars become plain numbers."""
+    """Writes a JSON file like :func:`write_text`; numpy scalars become plain numbers."""
     write_text(path, json.dumps(data, indent=2, default=_plain) + "\n")
 
 

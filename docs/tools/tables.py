@@ -1,4 +1,4 @@
-"""Tables of the documentation, made from the ground floor (:mod:`hw.spec`)."""
+"""Tables of the documentation, made from the ground floor (:mod:`hw.spec`) and from the ports."""
 
 import inspect
 import re
@@ -15,10 +15,10 @@ from xnorloom.hw.spec.registers import DEFAULT_WATCHDOG_CYCLES, IDENTITY, REGIST
 __all__ = ["BLOCKS", "markdown_table"]
 
 SYMBOLIC = MachineConfig(
-    rows=29, cols=37, lanes=259, count_bits=9, scale_bits=11, acc_bits=31, code_bits=3,
-    activation_depth=1009, weight_depth=2003, scale_depth=997, bias_depth=499,
-    threshold_depth=503, tap_depth=251, pair_depth=241, program_depth=509)
-"""A machine in which every number is a different one, so that a value tells its field."""
+    rows=29, cols=11, lanes=253, count_bits=9, scale_bits=12, acc_bits=31, code_bits=3,
+    activation_depth=20011, weight_depth=10007, scale_depth=5003, bias_depth=2503,
+    threshold_depth=1201, tap_depth=307, pair_depth=601, program_depth=40009)
+"""A machine in which every number, and how many bits it has, tells its field."""
 
 
 def markdown_table(heads, rows):
@@ -45,10 +45,12 @@ def _symbol(value):
     """A number of :data:`SYMBOLIC` as the expression it stands for, any other as itself."""
     known = {number: name for name, number in SYMBOLIC.as_dict().items()
              if isinstance(number, int) and not isinstance(number, bool) and number > 2}
+    known[SYMBOLIC.rows * SYMBOLIC.activation_depth] = "rows * activation_depth"
+    known |= {(1 << number.bit_length()) - 1: f"ones({name})" for number, name in known.items()
+              if name.endswith(("depth", "cols"))}
     known |= {number - 1: f"{name} - 1" for number, name in list(known.items())
               if number - 1 not in known}
-    known[SYMBOLIC.rows * SYMBOLIC.activation_depth] = "rows * activation_depth"
-    return known.get(value, f"{value:#x}" if value > 0xFFFF else value)
+    return known.get(value, f"{value:#x}" if value == 0xFFFFFFFF else value)
 
 
 def parameters():
@@ -102,8 +104,8 @@ def constants():
 def opcodes():
     """Opcodes of frames, both ways."""
     meaning = {
-        Opcode.IMAGE: ("sections", "replaces the program; afterwards the machine may run"),
-        Opcode.WRITE: ("sections", "changes memories of a loaded machine, above all the input map"),
+        Opcode.IMAGE: ("sections", "brings a program; afterwards the machine may run"),
+        Opcode.WRITE: ("sections", "changes memories, above all the input map"),
         Opcode.RUN: ("1 word: `first layer \\| layers << 16`", "runs layers back to back"),
         Opcode.READ: ("2 words: a section header", "asks for entries of one bank"),
         Opcode.RESULT: ("`rows * cols` words", "one tile of a raw layer"),
@@ -130,6 +132,22 @@ def registers():
          each.doc] for each in REGISTERS])
 
 
+def ports():
+    """Ports of the module, clock and reset among them."""
+    # The floor of the gateware needs Amaranth, which the tables of the ground floor do not.
+    from amaranth.hdl import Shape
+    from amaranth.lib import wiring
+
+    from xnorloom.hw.machine import PORTS
+
+    rows = [["`clk`", "in", 1, "clock: everything happens at its rising edge"],
+            ["`rst`", "in", 1, "reset, active high, synchronous; at least one cycle"]]
+    for name, (member, meaning) in PORTS.items():
+        rows.append([f"`{name}`", "in" if member.flow == wiring.In else "out",
+                     Shape.cast(member.shape).width, meaning])
+    return markdown_table(["port", "direction", "bits", "meaning"], rows)
+
+
 def memories():
     """Memories as the link names them."""
     rows = []
@@ -153,7 +171,7 @@ def _record(record, limits=None):
             row = [index, bits, f"`{field.name}`" + (" (signed)" if field.signed else ""),
                    field.doc]
             if limits:
-                row += [_symbol(limits[field.name][0]), _symbol(limits[field.name][1])]
+                row += [limits[field.name][0], _symbol(limits[field.name][1])]
             rows.append(row)
     heads = ["word", "bits", "field", "meaning"] + (["least", "most"] if limits else [])
     return markdown_table(heads, rows)
@@ -162,6 +180,18 @@ def _record(record, limits=None):
 def descriptor():
     """Fields of a layer descriptor, with the bounds that the machine checks."""
     return _record(DESCRIPTOR, descriptor_limits(SYMBOLIC))
+
+
+def bounds():
+    """The largest legal values that differ from machine to machine, on the presets."""
+    rows: dict = {}
+    for name, (_low, high) in descriptor_limits(SYMBOLIC).items():
+        most = [descriptor_limits(preset)[name][1] for preset in PRESETS.values()]
+        if isinstance(_symbol(high), str) and high != 0xFFFFFFFF:
+            rows.setdefault((_symbol(high), *most), []).append(f"`{name}`")
+    return markdown_table(
+        ["fields", "most", *(f"`{name}`" for name in PRESETS)],
+        [[", ".join(names), *most] for most, names in rows.items()])
 
 
 def tap():
@@ -188,6 +218,6 @@ def counters():
 BLOCKS = {
     "parameters": parameters, "derived": derived, "constants": constants, "opcodes": opcodes,
     "errors": errors, "registers": registers, "memories": memories, "descriptor": descriptor,
-    "tap": tap, "pair": pair, "counters": counters,
+    "bounds": bounds, "tap": tap, "pair": pair, "counters": counters, "ports": ports,
 }
 """Name of a block -> function that returns its Markdown."""

@@ -45,7 +45,7 @@ def simulate_passes():
     async def feed(ctx):
         for cycle in range(CYCLES):
             valid = cycle < len(steps)
-            ctx.set(array.flags.valid, valid)
+            ctx.set(array.flags, {"valid": valid})
             if valid:
                 number, step = steps[cycle]
                 ctx.set(array.flags.clear, step == 0)
@@ -58,7 +58,8 @@ def simulate_passes():
             seen.append({
                 "elements": {place: (ctx.get(each.flags_o.valid), ctx.get(each.flags_o.last),
                                      ctx.get(each.result)) for place, each in elements.items()},
-                "units": {c: (ctx.get(array.counts[c][0].valid), ctx.get(array.counts[c][0].count))
+                "units": {c: (ctx.get(array.counts[c][0].valid),
+                              ctx.get(array.counts[c][0].payload.count))
                           for c in range(cols)}})
             await ctx.tick()
 

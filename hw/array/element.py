@@ -4,6 +4,7 @@ from amaranth.hdl import Module, Mux, Signal, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
+from ..common.delay import Delay
 from .popcount import MismatchCount
 
 __all__ = ["Flags", "ProcessingElement", "element_latency"]
@@ -18,7 +19,7 @@ class Flags(data.Struct):
     clear: 1
     #: Double the count first.
     double: 1
-    #: The count is complete with this step.
+    #: The count is complete with this step; never without ``valid``.
     last: 1
 
 
@@ -82,11 +83,9 @@ class ProcessingElement(wiring.Component):
         m.submodules.mismatches = mismatches = MismatchCount(
             config.lanes, stages=config.popcount_stages, strategy=self.popcount)
         m.d.comb += [mismatches.a.eq(self.activation_o), mismatches.b.eq(self.weight_o)]
-        flags = self.flags_o
-        for stage in range(config.popcount_stages):
-            delayed = Signal(Flags, name=f"flags_{stage}")
-            m.d.sync += delayed.eq(flags)
-            flags = delayed
+        m.submodules.flags = later = Delay(Flags, config.popcount_stages)
+        m.d.comb += later.i.eq(self.flags_o)
+        flags = later.o
 
         count = Signal(unsigned(config.count_bits))
         carried = Signal.like(count)
@@ -98,10 +97,9 @@ class ProcessingElement(wiring.Component):
         ]
         with m.If(flags.valid):
             m.d.sync += count.eq(total)
-        finished = flags.valid & flags.last
-        with m.If(finished):
+        with m.If(flags.last):
             m.d.sync += self.result.eq(total)
         with m.Elif(self.shift):
             m.d.sync += self.result.eq(self.above)
-        m.d.sync += self.loaded.eq(finished)
+        m.d.sync += self.loaded.eq(flags.last)
         return m

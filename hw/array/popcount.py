@@ -4,6 +4,8 @@ from amaranth.hdl import Cat, Instance, Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from ..common.delay import Delay
+
 __all__ = ["COUNTONES_MODULE", "MismatchCount", "STRATEGIES"]
 
 STRATEGIES = ("plain", "countones")
@@ -72,11 +74,8 @@ class MismatchCount(wiring.Component):
             m.submodules.countones = Instance(
                 "xnorloom_countones", p_LANES=self.lanes, p_BITS=len(count),
                 i_a=self.a, i_b=self.b, o_count=count)
-            for stage in range(self.stages - 1):
-                delayed = Signal.like(count, name=f"count_{stage}")
-                m.d.sync += delayed.eq(count)
-                count = delayed
-            m.d.sync += self.count.eq(count)
+            m.submodules.later = later = Delay(count.shape(), self.stages)
+            m.d.comb += [later.i.eq(count), self.count.eq(later.o)]
             return m
 
         mismatches = Signal(self.lanes)

@@ -4,8 +4,8 @@ from amaranth.hdl import Module, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
+from ..common.guard import Guard
 from ..common.layout import layer_layout
-from ..common.limit import reaches
 
 __all__ = ["PassEnd", "PassSequencer", "PassToken"]
 
@@ -67,13 +67,15 @@ class PassSequencer(wiring.Component):
         m = Module()
         layer, token = self.layer, self.token
         first = Signal()
-        m.d.comb += [
-            token.first.eq(first), token.final.eq(self.ends.tile),
-            self.fault_scales.eq(self.drained & reaches(token.scale, self.config.scale_depth)),
-            self.fault_biases.eq(self.drained & reaches(token.bias, self.config.bias_depth)),
-            self.fault_thresholds.eq(self.drained & ~layer.raw
-                                     & reaches(token.block, self.config.threshold_depth)),
-        ]
+        m.d.comb += [token.first.eq(first), token.final.eq(self.ends.tile)]
+        for name, fault, address, depth, used in (
+                ("scales", self.fault_scales, token.scale, self.config.scale_depth, 1),
+                ("biases", self.fault_biases, token.bias, self.config.bias_depth, 1),
+                ("thresholds", self.fault_thresholds, token.block, self.config.threshold_depth,
+                 ~layer.raw)):
+            m.submodules[f"guard_{name}"] = guard = Guard(len(address), depth)
+            m.d.comb += [guard.valid.eq(self.drained & used), guard.i.eq(address),
+                         fault.eq(guard.fault)]
         with m.If(self.drained):
             m.d.sync += [first.eq(self.ends.tile), token.scale.eq(token.scale + 1)]
             with m.If(self.ends.tile):

@@ -1,10 +1,10 @@
 """The scale-and-accumulate unit: one multiplier for a column segment."""
 
 from amaranth.hdl import Module, Mux, Signal, signed
-from amaranth.lib import wiring
+from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from ..array.systolic import CountSignature
+from ..array.drain import Count
 from ..spec.cycles import SCALE_LATENCY
 from .passes import PassToken
 
@@ -23,10 +23,10 @@ class ScaleUnit(wiring.Component):
 
     Members
     -------
-    counts : In(CountSignature)
+    counts : In(stream.Signature(Count, always_ready=True))
         Drained counts.
     token : In(PassToken)
-        The pass that starts; with ``counts.start``.
+        The pass that starts; with its first count.
     fetch : Out(1)
         Read scale and bias for the pass that starts.
     scale : In(signed(scale_bits)), bias : In(signed(acc_bits))
@@ -39,7 +39,7 @@ class ScaleUnit(wiring.Component):
     def __init__(self, config):
         self.config = config
         super().__init__({
-            "counts": In(CountSignature(config)),
+            "counts": In(stream.Signature(Count(config), always_ready=True)),
             "token": In(PassToken(config)), "fetch": Out(1),
             "scale": In(signed(config.scale_bits)), "bias": In(signed(config.acc_bits)),
             "valid": Out(1), "acc": Out(signed(config.acc_bits)),
@@ -49,7 +49,7 @@ class ScaleUnit(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         config = self.config
-        m.d.comb += self.fetch.eq(self.counts.start)
+        m.d.comb += self.fetch.eq(self.counts.payload.first)
 
         # What holds for a whole pass travels beside its counts and changes with its first one.
         token = [Signal(PassToken(config), name=f"token_{stage}")
@@ -57,8 +57,8 @@ class ScaleUnit(wiring.Component):
         count, valid, start = (
             [Signal(shape, name=f"{what}_{stage}") for stage in range(SCALE_LATENCY + 1)]
             for what, shape in (("count", config.count_bits), ("valid", 1), ("start", 1)))
-        m.d.comb += [token[0].eq(self.token), start[0].eq(self.counts.start),
-                     count[0].eq(self.counts.count), valid[0].eq(self.counts.valid)]
+        m.d.comb += [token[0].eq(self.token), start[0].eq(self.counts.payload.first),
+                     count[0].eq(self.counts.payload.count), valid[0].eq(self.counts.valid)]
         for stage in range(SCALE_LATENCY):
             m.d.sync += [count[stage + 1].eq(count[stage]), valid[stage + 1].eq(valid[stage]),
                          start[stage + 1].eq(start[stage])]

@@ -5,7 +5,7 @@ from amaranth.lib import data
 
 from ..spec.descriptor import PAIR, TAP, descriptor_limits
 
-__all__ = ["PairLayout", "TapLayout", "assign_word", "layer_layout"]
+__all__ = ["PairLayout", "TapLayout", "assign_word", "layer_layout", "record_layout"]
 
 
 def layer_layout(config):
@@ -16,16 +16,17 @@ def layer_layout(config):
         for name, (_low, high) in descriptor_limits(config).items()})
 
 
-def _record_layout(record):
+def record_layout(record):
+    """The fields of a record side by side, in their order."""
     return data.StructLayout({
         field.name: signed(field.bits) if field.signed else unsigned(field.bits)
         for field in record.fields.values()})
 
 
-TapLayout = _record_layout(TAP)
+TapLayout = record_layout(TAP)
 """One kernel tap."""
 
-PairLayout = _record_layout(PAIR)
+PairLayout = record_layout(PAIR)
 """One plane pair."""
 
 

@@ -1,73 +1,104 @@
-"""First fault and watchdog."""
+"""The first fault, and what it says."""
 
-from amaranth.hdl import Module, Signal
+from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from ..common.choice import choose
+from ..spec.link import LENGTH_BITS, ErrorCode
+from ..spec.memory import Memory
 
-__all__ = ["FirstFault", "Watchdog"]
+__all__ = ["FAULT_MEMORIES", "FaultCollector", "FaultSignature", "LINK_ERRORS"]
+
+LINK_ERRORS = (ErrorCode.MAGIC, ErrorCode.VERSION, ErrorCode.OPCODE, ErrorCode.FINGERPRINT,
+               ErrorCode.LENGTH, ErrorCode.SECTION, ErrorCode.CHECKSUM, ErrorCode.NOT_LOADED,
+               ErrorCode.LINK_TIMEOUT)
+"""Faults of a frame, which its offending word tells; the first one goes before the others."""
+
+FAULT_MEMORIES = (Memory.TAPS, Memory.ACTIVATIONS, Memory.WEIGHTS, Memory.SCALES, Memory.BIASES,
+                  Memory.THRESHOLDS)
+"""Memories a step can leave; a fault in the pair table counts as one in the taps."""
 
 
-class FirstFault(wiring.Component):
-    """Keeps the first fault, with its word, until reset.
-
-    Parameters
-    ----------
-    codes : iterable of int
-        Error code of every source; the first source wins among faults of one cycle.
+class FaultSignature(wiring.Signature):
+    """Everything that can be wrong, and where.
 
     Members
     -------
-    faults : In(sources), words : In(32).array(sources)
-        A fault, and what offended.
+    link : Out(9), word : Out(24)
+        One bit per code of :data:`LINK_ERRORS`; index of the word in its frame.
+    descriptor : Out(1), address : Out(16)
+        A field of a descriptor is out of bounds; its word in program memory.
+    memories : Out(6)
+        One bit per memory of :data:`FAULT_MEMORIES`.
+    hung : Out(1)
+        A run, or an answer, stands still.
+    layer : Out(16)
+        The layer that runs, or ran last.
+    """
+
+    def __init__(self):
+        super().__init__({
+            "link": Out(len(LINK_ERRORS)), "word": Out(LENGTH_BITS),
+            "descriptor": Out(1), "address": Out(16), "memories": Out(len(FAULT_MEMORIES)),
+            "hung": Out(1), "layer": Out(16)})
+
+
+class FaultCollector(wiring.Component):
+    """Keeps the first fault, with its word, until reset.
+
+    Faults come from far off and deep down: they are caught in a first cycle and sorted in a second.
+    Of faults in one cycle the first in the order of :class:`FaultSignature` wins; a frame has at
+    most one at a time.
+
+    Members
+    -------
+    faults : In(FaultSignature)
+        What is wrong in this cycle.
+    refused : Out(1)
+        A frame was wrong in the cycle before.
+    halts : Out(1)
+        The first fault is sorted: in the next cycle it is there.
     code : Out(8), word : Out(32)
         First fault; code 0 if none.
     halt : Out(1)
         There was a fault.
     """
 
-    def __init__(self, codes):
-        self.codes = tuple(codes)
-        super().__init__({
-            "faults": In(len(self.codes)), "words": In(32).array(len(self.codes)),
-            "code": Out(8), "word": Out(32), "halt": Out(1),
-        })
+    faults: In(FaultSignature())
+    refused: Out(1)
+    halts: Out(1)
+    code: Out(8)
+    word: Out(32)
+    halt: Out(1)
 
     def elaborate(self, platform):
         m = Module()
-        first = [fault & ~self.faults[:source].any() for source, fault in enumerate(self.faults)]
-        with m.If(~self.halt):
-            m.d.sync += [self.halt.eq(self.faults.any()),
-                         self.code.eq(choose(zip(first, self.codes, strict=True))),
-                         self.word.eq(choose(zip(first, self.words, strict=True)))]
-        return m
-
-
-class Watchdog(wiring.Component):
-    """Barks when something that is on makes no progress for ``limit`` cycles.
-
-    Members
-    -------
-    limit : In(32)
-        Cycles.
-    on, progress : In(1)
-        Something is under way; it moved.
-    bark : Out(1)
-        It hangs.
-    """
-
-    limit: In(32)
-    on: In(1)
-    progress: In(1)
-    bark: Out(1)
-
-    def elaborate(self, platform):
-        m = Module()
-        quiet = Signal(32)
-        m.d.comb += self.bark.eq(self.on & ~self.progress & (quiet >= self.limit))
-        with m.If(~self.on | self.progress):
-            m.d.sync += quiet.eq(0)
-        with m.Else():
-            m.d.sync += quiet.eq(quiet + 1)
+        faults = self.faults
+        caught = {}
+        for name in faults.signature.members:
+            caught[name] = Signal.like(getattr(faults, name), name=f"caught_{name}")
+            m.d.sync += caught[name].eq(getattr(faults, name))
+        link, hung = caught["link"].any(), caught["hung"]
+        memories = Signal(len(FAULT_MEMORIES))
+        m.d.comb += [memories[k].eq(fault & ~caught["memories"][:k].any())
+                     for k, fault in enumerate(caught["memories"])]
+        # Of the kinds the first wins; within a frame there is but one.
+        descriptor = caught["descriptor"] & ~link
+        stepped = memories.any() & ~caught["descriptor"] & ~link
+        hung &= ~memories.any() & ~caught["descriptor"] & ~link
+        memory = Signal(8)
+        m.d.comb += [
+            memory.eq(choose((memories[k], int(number))
+                             for k, number in enumerate(FAULT_MEMORIES))),
+            self.refused.eq(link),
+            self.halts.eq((link | descriptor | stepped | hung) & ~self.halt),
+        ]
+        code = choose([*zip(caught["link"], LINK_ERRORS, strict=True),
+                       (descriptor, ErrorCode.DESCRIPTOR), (stepped, ErrorCode.ADDRESS),
+                       (hung, ErrorCode.WATCHDOG)])
+        word = choose([(link, caught["word"]), (descriptor, caught["address"]),
+                       (stepped, Cat(memory, caught["layer"])), (hung, caught["layer"])])
+        with m.If(self.halts):
+            m.d.sync += [self.halt.eq(1), self.code.eq(code), self.word.eq(word)]
         return m

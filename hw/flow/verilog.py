@@ -6,7 +6,7 @@ import os
 import re
 
 from ..array.popcount import COUNTONES_MODULE
-from ..machine import Loom
+from ..machine import Machine
 from ..spec.config import MachineConfig
 from .header import header
 from .share import share_modules
@@ -15,7 +15,8 @@ __all__ = ["VerilogError", "emit"]
 
 _ZERO_CELL = re.compile(r"^ +\S+\[\d+\] = \d+'[hd]0+;\n", re.MULTILINE)
 _INITIAL = re.compile(r"^ +initial begin\n(.*?)^ +end\n", re.MULTILINE | re.DOTALL)
-_PROFILE = re.compile(r"^module \w+__profile .*?^endmodule\n", re.MULTILINE | re.DOTALL)
+_PROFILE = re.compile(r"^module \\\S+\.profile(?:\$\d+)?\.bank ?\(.*?^endmodule\n",
+                      re.MULTILINE | re.DOTALL)
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _COUNTONES = re.compile(r"\bxnorloom_countones\b")
 
@@ -53,9 +54,10 @@ def emit(config: MachineConfig, *, popcount: str = "plain", name: str = "top") -
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise VerilogError(f"Verilog name of a machine must be letters, digits and underscores, "
                            f"with no digit first, not {name!r}")
-    text = share_modules(_convert(config, popcount, name))
+    text = _convert(config, popcount, name)
+    # Before modules are shared: another memory may be like it.
     text = _PROFILE.sub(lambda module: _INITIAL.sub(_zeros_at_once, module[0]), text)
-    text = _INITIAL.sub(_without_zeros, text)
+    text = share_modules(_INITIAL.sub(_without_zeros, text))
     if popcount == "countones":
         text = _COUNTONES.sub(f"{name}__countones", text + "\n" + COUNTONES_MODULE)
     return header(config, popcount=popcount, name=name) + text
@@ -66,7 +68,7 @@ def _convert(config, popcount, name):
     from amaranth.back import verilog
 
     with _no_collection():
-        return verilog.convert(Loom(config, popcount=popcount), name=name, emit_src=False,
+        return verilog.convert(Machine(config, popcount=popcount), name=name, emit_src=False,
                                strip_internal_attrs=True)
 
 

@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 from ..common.choice import choose
 from ..memory.probe import ProbeSignature
 from ..spec.memory import PROFILE_LAYERS, Memory, banks, longest_answer
-from .receive import Section
+from .sections import Section
 
 __all__ = ["PROBE_LATENCY", "Readback"]
 
@@ -64,13 +64,15 @@ class Readback(wiring.Component):
         lane_words = shapes[Memory.ACTIVATIONS].entry_words
         deepest = max(bank.depth for bank in shapes.values() if bank.readable)
         profiled = self.section.memory == Memory.PROFILE
-        address, count, number = Signal(range(deepest)), Signal(range(deepest + 1)), Signal(
-            range(deepest + 1), init=1)
+        count, number, following = (Signal(range(deepest + 1), name=name)
+                                    for name in ("count", "number", "following"))
+        address = Signal(range(deepest))
         part = Signal(range(max(lane_words, 2)))
         waited = Signal(PROBE_LATENCY)
         begins, complete = Signal(), Signal()
         m.d.comb += [
-            count.eq(self.section.count),
+            count.eq(self.section.count), following.eq(number + 1),
+            address.eq(self.section.start + number),
             self.length.eq(Mux(profiled, count, _times(count, lane_words))),
             self.probe.valid.eq(self.active & ~profiled),
             self.probe.bank.eq(self.section.bank), self.probe.address.eq(address),
@@ -81,9 +83,9 @@ class Readback(wiring.Component):
                 for k in range(lane_words))])),
         ]
         with m.If(begins):
-            m.d.sync += [address.eq(self.section.start), number.eq(1)]
+            m.d.sync += number.eq(0)
         with m.Elif(complete):
-            m.d.sync += [address.eq(address + 1), number.eq(number + 1)]
+            m.d.sync += number.eq(following)
         with m.FSM():
             with m.State("IDLE"):
                 with m.If(self.start & (count != 0)):
@@ -104,7 +106,7 @@ class Readback(wiring.Component):
                     with m.If(profiled | (part == lane_words - 1)):
                         m.d.comb += complete.eq(1)
                         m.next = "PROBE"
-                        with m.If(number == count):
+                        with m.If(following == count):
                             m.d.sync += self.active.eq(0)
                             m.next = "IDLE"
         return m

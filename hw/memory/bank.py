@@ -1,16 +1,29 @@
-"""One bank of on-chip memory: one write port for the loader, one read port for the machine."""
+"""One bank of on-chip memory: one port to write it, one to read it."""
 
 from amaranth.hdl import Module
 from amaranth.lib import memory, wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.memory import ReadPort, WritePort
+from amaranth.lib.wiring import Out
+from amaranth.utils import ceil_log2
 
-__all__ = ["Bank"]
+__all__ = ["Bank", "read_signature", "write_signature"]
+
+
+def read_signature(width, depth):
+    """Signature of a read port of a :class:`Bank`, ``Out`` at the bank and ``In`` at the user."""
+    return ReadPort.Signature(addr_width=ceil_log2(depth), shape=width)
+
+
+def write_signature(width, depth, *, granules=1):
+    """Signature of a write port of a :class:`Bank`, ``Out`` at the bank and ``In`` at the user."""
+    return WritePort.Signature(addr_width=ceil_log2(depth), shape=width,
+                               granularity=width // granules)
 
 
 class Bank(wiring.Component):
     """A simple dual-port memory that lands in block RAM.
 
-    A read takes one cycle and holds its data while ``read`` is low. The machine never reads the
+    A read takes one cycle and holds its data while ``read.en`` is low. The machine never reads the
     entry it is writing, and says so to the synthesis tool, which would otherwise build a bypass
     around every block RAM. Contents survive reset.
 
@@ -25,26 +38,18 @@ class Bank(wiring.Component):
 
     Members
     -------
-    write : In(granules)
-        Parts of ``write_data`` to store.
-    write_address, read_address : In(range(depth))
-        Entries.
-    write_data : In(width)
-        Entry to store.
-    read : In(1)
-        Fetch an entry.
-    read_data : Out(width)
-        Entry fetched last.
+    write : Out(write_signature)
+        ``en``: parts of ``data`` to store; ``addr``: entry.
+    read : Out(read_signature)
+        ``en``: fetch the entry ``addr``; ``data``: entry fetched last.
     """
 
     def __init__(self, width, depth, *, granules=1):
         self.width = width
         self.depth = depth
         self.granules = granules
-        super().__init__({
-            "write": In(granules), "write_address": In(range(depth)), "write_data": In(width),
-            "read": In(1), "read_address": In(range(depth)), "read_data": Out(width),
-        })
+        super().__init__({"write": Out(write_signature(width, depth, granules=granules)),
+                          "read": Out(read_signature(width, depth))})
 
     def elaborate(self, platform):
         m = Module()
@@ -52,11 +57,6 @@ class Bank(wiring.Component):
             shape=self.width, depth=self.depth, init=[],
             attrs={"no_rw_check": 1, "ram_style": "block"})
         write = cells.write_port(granularity=self.width // self.granules)
-        read = cells.read_port()
-        m.d.comb += [
-            write.en.eq(self.write), write.addr.eq(self.write_address),
-            write.data.eq(self.write_data),
-            read.en.eq(self.read), read.addr.eq(self.read_address),
-            self.read_data.eq(read.data),
-        ]
+        wiring.connect(m, wiring.flipped(self.write), write)
+        wiring.connect(m, wiring.flipped(self.read), cells.read_port())
         return m

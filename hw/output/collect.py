@@ -1,8 +1,10 @@
 """Gathers the codes of a tile: undoes the column skew and notices the last row."""
 
 from amaranth.hdl import Cat, Module, Signal
-from amaranth.lib import wiring
+from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
+
+from ..common.delay import Delay
 
 __all__ = ["TileCollector"]
 
@@ -22,9 +24,9 @@ class TileCollector(wiring.Component):
     -------
     start : In(1)
         A layer begins.
-    valid : In(1).array(cols, units), code : In(code_bits).array(cols, units)
+    codes : In(stream.Signature(code_bits, always_ready=True)).array(cols, units)
         Codes.
-    row_valid : Out(1).array(units), row : Out(cols * code_bits).array(units)
+    rows : Out(stream.Signature(cols * code_bits, always_ready=True)).array(units)
         Codes of all columns of one row.
     ready : Out(1)
         The last row of the tile came in the cycle before.
@@ -34,10 +36,10 @@ class TileCollector(wiring.Component):
         self.config = config
         super().__init__({
             "start": In(1),
-            "valid": In(1).array(config.cols, config.units),
-            "code": In(config.code_bits).array(config.cols, config.units),
-            "row_valid": Out(1).array(config.units),
-            "row": Out(config.cols * config.code_bits).array(config.units),
+            "codes": In(stream.Signature(config.code_bits, always_ready=True)
+                        ).array(config.cols, config.units),
+            "rows": Out(stream.Signature(config.cols * config.code_bits, always_ready=True)
+                        ).array(config.units),
             "ready": Out(1),
         })
 
@@ -45,25 +47,22 @@ class TileCollector(wiring.Component):
         m = Module()
         config = self.config
         last_row, last_column = config.drain_cycles - 1, config.cols - 1
-        for unit in range(config.units):
-            m.d.comb += [
-                self.row_valid[unit].eq(self.valid[last_column][unit]),
-                self.row[unit].eq(Cat(self._deskewed(m, c, unit) for c in range(config.cols))),
-            ]
+        for unit, row in enumerate(self.rows):
+            codes = [self._deskewed(m, c, unit) for c in range(config.cols)]
+            m.d.comb += [row.valid.eq(self.codes[last_column][unit].valid),
+                         row.payload.eq(Cat(codes))]
         arrived = Signal(range(config.drain_cycles + 1))
         m.d.sync += self.ready.eq(0)
         with m.If(self.start):
             m.d.sync += arrived.eq(0)
-        with m.Elif(self.row_valid[0]):
+        with m.Elif(self.rows[0].valid):
             m.d.sync += arrived.eq(arrived + 1)
             with m.If(arrived == last_row):
                 m.d.sync += [arrived.eq(0), self.ready.eq(1)]
         return m
 
     def _deskewed(self, m, column, unit):
-        code = self.code[column][unit]
-        for stage in range(self.config.cols - 1 - column):
-            later = Signal(self.config.code_bits, name=f"code_{column}_{unit}_{stage}")
-            m.d.sync += later.eq(code)
-            code = later
-        return code
+        later = Delay(self.config.code_bits, self.config.cols - 1 - column)
+        m.submodules[f"deskew_{column}_{unit}"] = later
+        m.d.comb += later.i.eq(self.codes[column][unit].payload)
+        return later.o

@@ -7,8 +7,8 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..common.choice import choose
+from ..common.guard import reaches
 from ..common.layout import layer_layout
-from ..common.limit import reaches
 from ..common.raster import Raster
 from ..common.turns import last_turn
 

@@ -2,35 +2,16 @@
 them."""
 
 from amaranth.hdl import Cat, Module, Mux, Signal
-from amaranth.lib import wiring
+from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from ..common.guard import Guard
 from ..common.layout import layer_layout
-from ..common.limit import reaches
+from ..memory.activations import WriteSignature
 from .tiles import TileSignature
 from .walker import WriteWalker
 
-__all__ = ["WriteSignature", "Writer"]
-
-
-class WriteSignature(wiring.Signature):
-    """Write port of the activation banks.
-
-    Members
-    -------
-    banks : Out(rows)
-        Banks to write.
-    granules : Out(granules)
-        Parts of the word to write.
-    address : Out(range(activation_depth)), data : Out(lanes)
-        Word.
-    """
-
-    def __init__(self, config):
-        super().__init__({
-            "banks": Out(config.rows), "granules": Out(config.granules),
-            "address": Out(range(config.activation_depth)), "data": Out(config.lanes),
-        })
+__all__ = ["Writer"]
 
 
 class Writer(wiring.Component):
@@ -53,7 +34,7 @@ class Writer(wiring.Component):
         The layer, and its begin.
     tile : In(TileSignature)
         The tile that is written.
-    row_valid : In(1).array(units), row : In(cols * code_bits).array(units), ready : In(1)
+    rows : In(stream.Signature(cols * code_bits, always_ready=True)).array(units), ready : In(1)
         Codes, see :class:`hw.output.collect.TileCollector`.
     write : Out(WriteSignature)
         Write port of the activation banks.
@@ -69,8 +50,9 @@ class Writer(wiring.Component):
         self.config = config
         super().__init__({
             "layer": In(layer_layout(config)), "start": In(1), "tile": In(TileSignature()),
-            "row_valid": In(1).array(config.units),
-            "row": In(config.cols * config.code_bits).array(config.units), "ready": In(1),
+            "rows": In(stream.Signature(config.cols * config.code_bits, always_ready=True)
+                       ).array(config.units),
+            "ready": In(1),
             "write": Out(WriteSignature(config)),
             "tile_done": Out(1), "done": Out(1), "fault": Out(1),
         })
@@ -123,8 +105,9 @@ class Writer(wiring.Component):
             ring = [Signal(width, name=f"ring_{u}_{r}") for r in range(config.drain_cycles)]
             with m.If(unit == u):
                 m.d.comb += front.eq(ring[0])
-            with m.If(self.row_valid[u] | (active & (unit == u))):
-                m.d.sync += ring[last].eq(Mux(self.row_valid[u], self.row[u], ring[0]))
+            row = self.rows[u]
+            with m.If(row.valid | (active & (unit == u))):
+                m.d.sync += ring[last].eq(Mux(row.valid, row.payload, ring[0]))
                 m.d.sync += [ring[r].eq(ring[r + 1]) for r in range(last)]
         return front
 
@@ -155,10 +138,11 @@ class Writer(wiring.Component):
             granules.eq(Mux(granule == 0, ~0, 1 << granule)),
         ]
         rest = Cat(Mux(first, 0, stored) for _ in range(config.granules - 1))
+        m.submodules.guard = guard = Guard(len(full_address), config.activation_depth)
         m.d.comb += [
+            guard.valid.eq(active), guard.i.eq(full_address), self.fault.eq(guard.fault),
             self.write.granules.eq(granules),
-            self.write.address.eq(full_address),
+            self.write.address.eq(guard.o),
             self.write.data.eq(Cat(stored, rest)),
-            self.fault.eq(active & reaches(full_address, config.activation_depth)),
         ]
         m.d.comb += [self.write.banks[b].eq(active & (bank == b)) for b in range(config.rows)]

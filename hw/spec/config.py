@@ -1,9 +1,11 @@
 """The machine's configuration: one frozen object from which everything else is derived."""
 
+import contextlib
 import dataclasses
 import difflib
 import hashlib
 import json
+import re
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -154,15 +156,25 @@ class MachineConfig:
         differ."""
         path = Path(path)
         try:
-            fields = tomllib.loads(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"Machine file {str(path)!r} cannot be read: {error}") from None
-        except tomllib.TOMLDecodeError as error:
-            raise ConfigError(f"Machine file {str(path)!r} is not TOML: {error}") from None
+            # Some editors put a byte-order mark in front of UTF-8.
+            fields = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        except UnicodeDecodeError as error:
+            raise ConfigError(f"Machine file {str(path)!r} must be UTF-8 text, and is not: byte "
+                              f"{error.start} is {error.object[error.start]:#04x}") from None
+        except (OSError, ValueError, RecursionError) as error:
+            kind = "is not TOML" if isinstance(error, (tomllib.TOMLDecodeError, RecursionError)) \
+                else "cannot be read"
+            raise ConfigError(f"Machine file {str(path)!r} {kind}: {error}") from None
         preset = fields.pop("preset", None)
         if preset is not None:
-            fields = {**_preset(preset).as_dict(), "name": path.stem.replace(" ", "_"), **fields}
-        return cls.from_dict({"name": path.stem.replace(" ", "_"), **fields})
+            fields = {**_preset(preset).as_dict(), "name": _name_of(path), **fields}
+        return cls.from_dict({"name": _name_of(path), **fields})
+
+
+def _name_of(path):
+    """An identifier made of a file's name."""
+    name = re.sub(r"[^\w-]", "_", path.stem)
+    return name if name.replace("-", "_").isidentifier() else f"_{name}"
 
 
 PRESETS = {
@@ -179,17 +191,23 @@ PRESETS = {
 
 
 def _preset(name):
-    if name not in PRESETS:
-        close = difflib.get_close_matches(str(name), PRESETS, n=1)
+    if not isinstance(name, str) or name not in PRESETS:
+        close = difflib.get_close_matches(str(name).lower(), PRESETS, n=1)
         hint = f"did you mean '{close[0]}'?" if close else f"known: {', '.join(PRESETS)}"
         raise ConfigError(f"Machine must be a preset or a TOML file, not {name!r}; {hint}")
     return PRESETS[name]
 
 
 def load_machine(machine):
-    """Resolves what a user names: a configuration, a preset name, or the path of a TOML file."""
+    """Resolves what a user names: a configuration, a preset name, or the path of a TOML file.
+
+    The name of a preset is that preset, whatever files there are.
+    """
     if isinstance(machine, MachineConfig):
         return machine
-    if str(machine).endswith(".toml") or Path(str(machine)).is_file():
-        return MachineConfig.from_toml(machine)
+    if isinstance(machine, str) and machine in PRESETS:
+        return PRESETS[machine]
+    with contextlib.suppress(OSError):
+        if str(machine).endswith(".toml") or Path(str(machine)).is_file():
+            return MachineConfig.from_toml(str(machine))
     return _preset(machine)

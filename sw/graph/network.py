@@ -1,7 +1,7 @@
 """Intermediate representation: what lies between the torch front end and the compiler.
 
 Numbers here are the machine's integers: every front end must end in them, and nothing below them
-knows torch. An accumulator of a layer counts units of ``2 ** -frac_bits``::
+knows torch. An accumulator counts units of ``2 ** -frac_bits``, of its layer or of its channel::
 
     acc[m] = biases[m] + sum over g, i, j of scales[m, g, i, j] * mismatches[m, g, i, j]
 
@@ -71,8 +71,8 @@ class MatrixLayer:
         Weight of one mismatch, in units of ``2 ** -frac_bits``.
     biases : int64 array, shape ``(outputs,)``
         Everything that does not depend on the input, in the same unit.
-    frac_bits : int
-        The layer's grid; may be negative.
+    frac_bits : int, or int64 array of shape ``(outputs,)``
+        The layer's grid, or that of every channel of a layer with thresholds; may be negative.
     grouping : str
         One of :data:`sw.bitplanes.GROUPINGS`.
     stride, padding : tuple of int
@@ -92,7 +92,7 @@ class MatrixLayer:
     weights: np.ndarray
     scales: np.ndarray
     biases: np.ndarray
-    frac_bits: int
+    frac_bits: int | np.ndarray
     grouping: str
     stride: tuple
     padding: tuple

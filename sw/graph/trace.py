@@ -6,15 +6,13 @@ from dataclasses import dataclass, field
 import torch
 from torch import fx, nn
 
-__all__ = ["FrontendError", "PASSING", "SUPPORTED", "Stage", "describe", "is_flatten",
-           "is_passing", "stages", "trace"]
+from ..ops.support import SUPPORTED, reason, role
 
-PASSING = (nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d)
-"""Modules that do nothing once a network is trained."""
+__all__ = ["FrontendError", "Stage", "describe", "is_flatten", "is_passing", "stages", "trace"]
 
-SUPPORTED = ("Conv2d, Linear, BatchNorm1d, BatchNorm2d, activations replaced by quantize_, "
-             "Flatten, Dropout, Identity")
-"""What a network may be made of, for messages."""
+
+_LAST = (-1, 3)
+"""The last axis of a map."""
 
 
 class FrontendError(ValueError):
@@ -34,6 +32,8 @@ def trace(model):
     FrontendError
         If torch.fx cannot trace it.
     """
+    if not isinstance(model, nn.Module):
+        raise FrontendError(f"Model must be a torch.nn.Module, not {model!r}")
     # Tracing marks nothing, but a root with a role of its own would not be a leaf of itself.
     if hasattr(model, "graph_role") or isinstance(model, (nn.Conv2d, nn.Linear)):
         raise FrontendError(f"A model must contain its layers, not be one layer: wrap "
@@ -56,26 +56,25 @@ def describe(model, node):
 def is_flatten(model, node):
     """Whether a node flattens everything but the batch."""
     if node.op == "call_module":
-        module = model.get_submodule(node.target)
-        return (isinstance(module, nn.Flatten) and module.start_dim == 1 and module.end_dim == -1)
+        return role(model.get_submodule(node.target)) == "flatten"
     function = node.op == "call_function" and node.target is torch.flatten
     if not function and not (node.op == "call_method" and node.target == "flatten"):
         return False
     start, end = (*node.args[1:], *[None] * 2)[:2]
     start = node.kwargs.get("start_dim", 0) if start is None else start
     end = node.kwargs.get("end_dim", -1) if end is None else end
-    return start == 1 and end == -1
+    return start == 1 and end in _LAST
 
 
 def is_passing(model, node):
     """Whether a node returns its input unchanged in a trained network."""
-    return (node.op == "call_module"
-            and isinstance(model.get_submodule(node.target), PASSING))
+    return node.op == "call_module" and role(model.get_submodule(node.target)) == "passing"
 
 
 @dataclass(frozen=True, eq=False)
 class Stage:
-    """One matrix layer, what follows it up to the next, and where its input comes from.
+    """One matrix layer, what follows it up to the next, and where its input comes from. The model
+    may be a float, a quantized or a snapped one.
 
     Parameters
     ----------
@@ -90,7 +89,7 @@ class Stage:
     tail : list of torch.nn.Module
         Elementwise modules between layer and quantizer, in order.
     quantizer : torch.nn.Module or None
-        None: the layer's values are the network's result.
+        The activation; None: the layer's values are the network's result.
     quantizer_name : str or None
     """
 
@@ -115,6 +114,12 @@ class _Matcher:
     def error(self, node, problem):
         return FrontendError(f"Node {describe(self.model, node)} {problem}; supported: {SUPPORTED}")
 
+    def unsupported(self, node):
+        module = self.model.get_submodule(node.target) if node.op == "call_module" else None
+        why = reason(module, node.name)
+        return self.error(node, "is not something the machine can run"
+                          + (f": {why}" if why else ""))
+
     def close(self, quantizer=None, name=None):
         assert self.open is not None
         self.stages.append(dataclasses.replace(self.open, quantizer=quantizer,
@@ -128,18 +133,19 @@ class _Matcher:
             return
         if is_passing(self.model, node):
             return
-        role = None
-        if node.op == "call_module":
-            role = getattr(self.model.get_submodule(node.target), "graph_role", None)
-        if role not in ("matrix", "elementwise", "quantizer"):
-            raise self.error(node, "is not something the machine can run")
-        if role == "matrix":
+        found = role(self.model.get_submodule(node.target)) if node.op == "call_module" else None
+        if found is None:
+            raise self.unsupported(node)
+        if node.kwargs:
+            raise self.error(node, f"must be given its input by position, not as "
+                                   f"{next(iter(node.kwargs))!r}")
+        if found == "matrix":
             self.matrix(node)
         elif self.open is None:
             raise self.error(node, "must follow a convolution or linear layer")
         elif self.flattened:
             raise self.error(node, "must not follow a Flatten: flatten after the activation")
-        elif role == "elementwise":
+        elif found == "elementwise":
             self.open.tail.append(self.model.get_submodule(node.target))
         else:
             self.close(self.model.get_submodule(node.target), node.target)
@@ -148,15 +154,20 @@ class _Matcher:
         if self.open is not None:
             raise self.error(node, "must read a quantized activation, not layer "
                                    f"{self.open.name!r}")
+        if node.target == "input":
+            raise self.error(node, "must have another name: 'input' is the network's input")
         layer = self.model.get_submodule(node.target)
         source = self.stages[-1].name if self.stages else "input"
         self.open = Stage(node.target, layer, source, self.flattened)
         self.flattened = False
 
     def finish(self, node):
+        if self.open is None and not self.stages:
+            raise FrontendError(f"Model {type(self.model).__name__} must hold a convolution or "
+                                f"linear layer, and has none; supported: {SUPPORTED}")
         if self.open is None:
-            raise self.error(node, "must come after a convolution or linear layer without "
-                                   "activation, which ends a network")
+            raise self.error(node, "must be followed by a convolution or linear layer, which "
+                                   "ends a network")
         if self.open.tail:
             raise self.error(node, f"must be the last layer {self.open.name!r} itself, without a "
                                    "batch norm after it")
@@ -164,7 +175,7 @@ class _Matcher:
 
 
 def stages(model):
-    """The stages of a snapped model, in order of execution.
+    """The stages of a float, quantized or snapped model, in order of execution.
 
     Raises
     ------
@@ -178,6 +189,8 @@ def stages(model):
         if node.op == "get_attr":
             continue
         if node.op == "placeholder":
+            if previous is not None and node.args and not node.users:
+                continue
             if previous is not None:
                 raise matcher.error(node, "is a second input; a network has one")
         elif previous is None:
@@ -187,6 +200,8 @@ def stages(model):
                 raise matcher.error(node, "must be one tensor, the last layer's")
             matcher.finish(previous)
         else:
+            if any(each.op == "get_attr" for each in node.all_input_nodes):
+                raise matcher.unsupported(node)
             if list(node.all_input_nodes) != [previous]:
                 names = ", ".join(each.name for each in node.all_input_nodes) or "nothing"
                 raise matcher.error(node, f"reads {names}; branches are not supported, it must "

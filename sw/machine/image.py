@@ -13,9 +13,7 @@ Section ``META`` is JSON in UTF-8; section ``PROG`` is the payload of the machin
 """
 
 import json
-import os
 import struct
-import tempfile
 import zlib
 from dataclasses import dataclass
 from functools import cached_property
@@ -28,7 +26,10 @@ from xnorloom.hw.spec.descriptor import DESCRIPTOR, PAIR, TAP
 from xnorloom.hw.spec.memory import Memory, banks
 
 from ..errors import ImageError
+from ..files import FileError, whole_file
+from .check import check_program
 from .frames import iterate_sections
+from .metadata import check_metadata
 
 __all__ = ["Image", "ImageError"]
 
@@ -128,7 +129,8 @@ class Image:
         Raises
         ------
         ImageError
-            If the file is not whole, not of this format version, or not for this machine.
+            If the file is not whole, not of this format version, not for this machine, or if its
+            metadata, descriptors or tables are not what the machine can execute.
         """
         if len(data) < _HEADER.size + 4:
             raise ImageError(f"Image must be at least {_HEADER.size + 4} bytes, not {len(data)}")
@@ -150,6 +152,8 @@ class Image:
         if image.config.fingerprint != fingerprint:
             raise ImageError(f"Image must have the fingerprint of its machine, "
                              f"{image.config.fingerprint:#010x}, not {fingerprint:#010x}")
+        check_metadata(image.metadata)
+        check_program(image)
         return image
 
     @classmethod
@@ -159,37 +163,35 @@ class Image:
                 raise ImageError(f"Image must have a section {tag!r}, not only {list(sections)!r}")
         try:
             metadata = json.loads(sections["META"])
-            config = MachineConfig.from_dict(metadata.pop("machine"))
+            machine = metadata.pop("machine")
+            if not isinstance(machine["name"], str):
+                raise ValueError(f"Machine name must be a text, not {machine['name']!r}")
+            config = MachineConfig.from_dict(machine)
             image = cls(config, metadata, np.frombuffer(sections["PROG"], "<u4").astype(np.uint32))
-            if len(image.descriptors()) != len(metadata["layers"]):
-                raise ValueError("layers and descriptors differ in number")
-        except (ValueError, KeyError, TypeError, AttributeError, ConfigError) as error:
+            if Memory.PROGRAM not in image.memories:
+                raise ValueError("it has no program")
+            image.descriptors()
+        except KeyError as error:
+            raise ImageError(f"Image must describe a network and its machine, but lacks the key "
+                             f"{error}") from None
+        except (ValueError, TypeError, AttributeError, ConfigError) as error:
             raise ImageError(f"Image must describe a network and its machine, but does not: "
                              f"{error}") from None
         return image
 
     def save(self, path):
-        """Writes the file under a temporary name and moves it into place.
+        """Writes the file whole, see :func:`sw.files.whole_file`.
 
         Raises
         ------
         ImageError
             If the file cannot be written.
         """
-        path, temporary = Path(path), None
         try:
-            with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.",
-                                             delete=False) as file:
-                temporary = file.name
-                file.write(self.to_bytes())
-            Path(temporary).chmod(0o666 & ~_umask())
-            Path(temporary).replace(path)
-        except BaseException as error:
-            if temporary is not None:
-                Path(temporary).unlink(missing_ok=True)
-            if isinstance(error, OSError):
-                raise ImageError(f"Image {str(path)!r} cannot be written: {error}") from None
-            raise
+            with whole_file(path, "Image") as temporary:
+                temporary.write_bytes(self.to_bytes())
+        except FileError as error:
+            raise ImageError(str(error)) from None
 
     @classmethod
     def load(cls, path, config=None):
@@ -223,9 +225,3 @@ def _plain(value):
     if isinstance(value, np.generic):
         return value.item()
     raise TypeError(f"Image metadata must be plain values, not {type(value).__name__}")
-
-
-def _umask():
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

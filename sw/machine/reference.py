@@ -7,7 +7,13 @@ from xnorloom.hw.spec.cycles import predict_run
 from xnorloom.hw.spec.descriptor import DESCRIPTOR, descriptor_limits, first_violation
 from xnorloom.hw.spec.link import HEADER_WORDS, LENGTH_BITS, MAGIC, ErrorCode, Opcode
 from xnorloom.hw.spec.memory import PROFILE_COUNTERS, PROFILE_LAYERS, Memory, banks
-from xnorloom.hw.spec.registers import DEFAULT_WATCHDOG_CYCLES, IDENTITY, REGISTERS, RegisterAddress
+from xnorloom.hw.spec.registers import (
+    DEFAULT_WATCHDOG_CYCLES,
+    IDENTITY,
+    REGISTERS,
+    Interrupt,
+    RegisterAddress,
+)
 
 from .execute import AddressFault, LayerRun
 from .frames import build_frame, crc32_words
@@ -51,11 +57,13 @@ class ReferenceMachine:
             RegisterAddress.FINGERPRINT: config.fingerprint,
             RegisterAddress.WATCHDOG: DEFAULT_WATCHDOG_CYCLES}
         self._registers[RegisterAddress.CYCLES] = self._registers[RegisterAddress.LAYERS] = 0
+        self._registers[RegisterAddress.INTERRUPT_ENABLE] = 0
         self._reset()
 
     def _reset(self):
         self._loaded = False
-        for address in (RegisterAddress.ERROR_CODE, RegisterAddress.ERROR_WORD):
+        for address in (RegisterAddress.ERROR_CODE, RegisterAddress.ERROR_WORD,
+                        RegisterAddress.INTERRUPT):
             self._registers[address] = 0
 
     def __enter__(self):
@@ -79,6 +87,10 @@ class ReferenceMachine:
         if address == RegisterAddress.CONTROL:
             if value & 1:
                 self._reset()
+        elif address == RegisterAddress.INTERRUPT:
+            self._registers[address] &= ~value
+        elif address == RegisterAddress.INTERRUPT_ENABLE:
+            self._registers[address] = value & int(~Interrupt(0))
         elif address in _WRITABLE:
             self._registers[RegisterAddress(address)] = value & 0xFFFFFFFF
 
@@ -96,6 +108,7 @@ class ReferenceMachine:
         except _Fault as fault:
             self._registers[RegisterAddress.ERROR_CODE] = int(fault.code)
             self._registers[RegisterAddress.ERROR_WORD] = fault.word
+            self._registers[RegisterAddress.INTERRUPT] |= Interrupt.ERROR
             self._loaded = False
         return np.concatenate(answers) if answers else np.zeros(0, dtype=np.uint32)
 
@@ -207,6 +220,7 @@ class ReferenceMachine:
             executed.append((run.layer, run.pairs))
             self._registers[RegisterAddress.LAYERS] = len(executed)
         self._profile(first, executed)
+        self._registers[RegisterAddress.INTERRUPT] |= Interrupt.DONE
         self._send(answers, Opcode.DONE, [len(executed)])
 
     def _fetch(self, number):

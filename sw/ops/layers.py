@@ -5,7 +5,20 @@ from torch import nn
 
 from ..quantizers import ActivationQuantizer
 
-__all__ = ["QuantConv2d", "QuantLinear"]
+__all__ = ["QuantConv2d", "QuantLinear", "check_options"]
+
+
+def check_options(layer):
+    """Raises ValueError if a convolution has options that the machine does not have."""
+    if not isinstance(layer, nn.Conv2d):
+        return
+    if layer.groups != 1:
+        raise ValueError(f"Conv2d groups must be 1, not {layer.groups!r}")
+    if layer.dilation != (1, 1):
+        raise ValueError(f"Conv2d dilation must be 1, not {layer.dilation!r}")
+    if layer.padding_mode != "zeros" or isinstance(layer.padding, str):
+        shown = layer.padding if isinstance(layer.padding, str) else layer.padding_mode
+        raise ValueError(f"Conv2d padding must be numbers in mode 'zeros', not {shown!r}")
 
 
 class _Quantized:
@@ -70,13 +83,7 @@ class QuantConv2d(_Quantized, nn.Conv2d):
 
     def __init__(self, *args, weight_quantizer, input_quantizer=None, **kwargs):
         super().__init__(*args, **kwargs)
-        if self.groups != 1:
-            raise ValueError(f"Conv2d groups must be 1, not {self.groups!r}")
-        if self.dilation != (1, 1):
-            raise ValueError(f"Conv2d dilation must be 1, not {self.dilation!r}")
-        if self.padding_mode != "zeros" or isinstance(self.padding, str):
-            shown = self.padding if isinstance(self.padding, str) else self.padding_mode
-            raise ValueError(f"Conv2d padding must be numbers in mode 'zeros', not {shown!r}")
+        check_options(self)
         self._attach(weight_quantizer, input_quantizer)
 
     @classmethod

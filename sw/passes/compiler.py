@@ -268,6 +268,10 @@ def _layer_fields(plan, memory, config, maps, addresses, pad_base):
     }
     if layer.requantize is not None:
         fields |= _output_fields(layer, memory, config, maps[layer.name], addresses[layer.name])
+        most = descriptor_limits(config)["out_phase_y"][1]
+        if fields["out_phase_y"] > most and min(out_height, fields["out_stride_y"]) == 1:
+            # All lines lie in one phase, so the step is never taken.
+            fields["out_phase_y"] = 0
     return fields
 
 

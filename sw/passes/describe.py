@@ -42,7 +42,7 @@ def describe_network(network, plans, batch, maps, addresses, fields):
             "in_shape": _ints(layer.in_shape), "out_shape": _ints(layer.out_shape),
             "kernel": _ints(layer.kernel), "stride": _ints(layer.stride),
             "padding": _ints(layer.padding), "grouping": layer.grouping,
-            "groups": int(layer.scales.shape[1]), "frac_bits": int(layer.frac_bits),
+            "groups": int(layer.scales.shape[1]), "frac_bits": np.asarray(layer.frac_bits).tolist(),
             "activation_planes": layer.input_format.planes, "weight_planes": len(layer.weights),
             "pairs": values["pairs"], "passes": values["passes_per_group"],
             "acc_bits": plan.acc_bits, "folded": plan.folded is not None,

@@ -19,7 +19,7 @@ def accumulator_function(tail, quantizer, frac_bits, sign):
         Elementwise modules in float64, channels on axis 1.
     quantizer : torch.nn.Module
         From float64 values to codes.
-    frac_bits : int
+    frac_bits : int, or int array of shape ``(outputs,)``
         An accumulator counts ``2 ** -frac_bits``.
     sign : int array, shape ``(outputs,)``
         -1 where the accumulator is the negative of the value.
@@ -29,7 +29,8 @@ def accumulator_function(tail, quantizer, frac_bits, sign):
     callable
         From int64 array ``(n, outputs)`` to int64 array of the same shape.
     """
-    unit = torch.from_numpy(np.asarray(sign) * 2.0 ** -frac_bits)
+    unit = torch.from_numpy(np.ldexp(np.asarray(sign, dtype=np.float64),
+                                     -np.asarray(frac_bits)))
 
     @torch.no_grad()
     def codes(accumulators):

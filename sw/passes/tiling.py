@@ -5,11 +5,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from xnorloom.hw.spec.descriptor import MAX_BORDER, MAX_KERNEL, MAX_MAP, MAX_PLANES, MAX_STRIDE
+from xnorloom.hw.spec.descriptor import MAX_BORDER, MAX_PLANES
 
 from ..bitplanes import group_count
 from ..errors import CompileError
 from ..machine.layout import MapLayout
+from ..ops.limits import broken_limit, out_map
 
 __all__ = ["FoldedKernel", "check_layer", "fold_kernel", "input_layout", "output_layout",
            "tap_entries"]
@@ -43,21 +44,13 @@ def check_layer(layer, config):
     channels, height, width = layer.in_shape
     planes, outputs, inputs, *kernel = layer.weights.shape
     groups = group_count(layer.grouping, kernel)
-    demand("kernel", f"from 1 to {MAX_KERNEL} in each direction", tuple(kernel),
-           all(1 <= side <= MAX_KERNEL for side in kernel))
-    demand("stride", f"from 1 to {MAX_STRIDE} in each direction", tuple(layer.stride),
-           all(1 <= step <= MAX_STRIDE for step in layer.stride))
-    demand("padding", f"from 0 to {MAX_BORDER} in each direction", tuple(layer.padding),
-           all(0 <= pad <= MAX_BORDER for pad in layer.padding))
-    demand("input map", f"from 1 to {MAX_MAP} pixels in each direction", (height, width),
-           1 <= height <= MAX_MAP and 1 <= width <= MAX_MAP)
-    demand("output map", f"from 1 to {MAX_MAP} pixels in each direction", layer.out_shape[1:],
-           all(1 <= side <= MAX_MAP for side in layer.out_shape[1:]))
-    expected = (outputs, *((side + 2 * pad - taps) // step + 1 for side, pad, taps, step in
-                           zip((height, width), layer.padding, kernel, layer.stride, strict=True)))
+    broken = broken_limit(kernel=kernel, stride=layer.stride, padding=layer.padding,
+                          in_map=(height, width), weight_planes=planes)
+    if broken:
+        raise CompileError(f"Layer {layer.name!r} {broken}")
+    expected = (outputs, *out_map((height, width), kernel, layer.stride, layer.padding))
     demand("output shape", f"{expected}", tuple(layer.out_shape),
            tuple(layer.out_shape) == expected)
-    demand("weight planes", f"from 1 to {MAX_PLANES}", planes, 1 <= planes <= MAX_PLANES)
     demand("weight inputs", f"the input channels ({channels})", inputs, inputs == channels)
     demand("weights", "bits", layer.weights.dtype.name,
            layer.weights.size > 0 and layer.weights.min() >= 0 and layer.weights.max() <= 1)
@@ -65,6 +58,11 @@ def check_layer(layer, config):
     shape = (outputs, groups, layer.input_format.planes, planes)
     demand("scales", f"of shape {shape}", layer.scales.shape, layer.scales.shape == shape)
     demand("biases", f"of shape {(outputs,)}", layer.biases.shape, layer.biases.shape == (outputs,))
+    exponents = np.shape(layer.frac_bits)
+    demand("frac_bits", "one integer" + ("" if layer.requantize is None else
+                                         f", or one of each of {outputs} channels"),
+           layer.frac_bits, np.asarray(layer.frac_bits).dtype.kind == "i" and (
+               exponents == () or layer.requantize is not None and exponents == (outputs,)))
     if layer.requantize is not None:
         form, thresholds = layer.requantize.format, layer.requantize.thresholds
         demand("activation bits", f"at most {config.code_bits} on this machine (more run in torch "

@@ -6,7 +6,6 @@ networks feed it; everything before is quantized by then, so each step makes up 
 those before it. Batch norms keep the statistics of the float network.
 """
 
-import functools
 import math
 from collections.abc import Callable
 
@@ -16,16 +15,9 @@ from torch import nn
 
 from ..graph.trace import is_passing, trace
 from ..quantizers.gram import GramSums
+from .pair import MIN_IMAGES, CalibrationError, NetworkPair
 
 __all__ = ["MIN_IMAGES", "CalibrationError", "calibrate_", "is_post_training"]
-
-MIN_IMAGES = 32
-"""Fewer images say too little of what a layer reads."""
-
-
-class CalibrationError(ValueError):
-    """Images, a float network or options with which a model cannot be calibrated."""
-
 
 def is_post_training(model):
     """Whether a model has quantizers that are calibrated instead of trained."""
@@ -81,7 +73,7 @@ def calibrate_(model, reference, batches, *, patch_share=1.0, seed=0,
     nodes = [node for node in trace(model).nodes if node.op == "call_module"]
     layers = {node.target: _norm_behind(model, node) for node in nodes
               if _is_solved(model.get_submodule(node.target))}
-    networks = _Networks(model.eval(), reference.eval(), batches)
+    networks = NetworkPair(model.eval(), reference.eval(), batches)
     networks.check(layers)
     errors: dict[str, float] = {}
     for name in (node.target for node in nodes):
@@ -155,103 +147,3 @@ def _patches(layer, x, pad_value):
     vertical, horizontal = layer.padding
     x = F.pad(x, (horizontal, horizontal, vertical, vertical), value=pad_value)
     return F.unfold(x, layer.kernel_size, stride=layer.stride).mT
-
-
-class _Reached(Exception):
-    """Ends a forward pass at the module of interest, and carries what it read."""
-
-
-class _Networks:
-    """Both networks, and the images that are sent through them."""
-
-    def __init__(self, model, reference, batches):
-        self.model, self.reference, self.batches = model, reference, batches
-        self.shape: tuple | None = None
-
-    def pair(self, name):
-        return self.model.get_submodule(name), self.reference.get_submodule(name)
-
-    def check(self, layers):
-        """Raises CalibrationError unless the reference has layers and their norms, and the images
-        fit it."""
-        mine, theirs = self.model.state_dict(), self.reference.state_dict()
-        if any(hasattr(module, "weight_quantizer") for module in self.reference.modules()):
-            raise CalibrationError("Reference must be the float network, not a quantized one")
-        needed = [f"{name}.weight" for name in layers]
-        needed += [f"{norm}.running_mean" for norm in layers.values() if norm is not None]
-        for key in needed:
-            found = tuple(theirs[key].shape) if key in theirs else None
-            if found != tuple(mine[key].shape):
-                raise CalibrationError(f"Reference must have a tensor {key!r} of shape "
-                                       f"{tuple(mine[key].shape)}, not {found}")
-        hooks = [module.register_forward_pre_hook(functools.partial(_check_input, name))
-                 for name, module in self.reference.named_modules()
-                 if isinstance(module, (nn.Conv2d, nn.Linear))]
-        try:
-            self.reference(next(self.images()))
-        finally:
-            for hook in hooks:
-                hook.remove()
-
-    def images(self):
-        """One pass over all images."""
-        count = 0
-        for images in self.batches() if callable(self.batches) else self.batches:
-            if not isinstance(images, torch.Tensor) or not images.is_floating_point():
-                kind = images.dtype if isinstance(images, torch.Tensor) else type(images).__name__
-                raise CalibrationError(f"Calibration images must be float tensors, not {kind}")
-            self.shape = self.shape or tuple(images.shape[1:])
-            if tuple(images.shape[1:]) != self.shape:
-                raise CalibrationError(f"Calibration images must all have shape {self.shape}, "
-                                       f"not {tuple(images.shape[1:])}")
-            if not torch.isfinite(images).all():
-                wrong = images[~torch.isfinite(images)][0].item()
-                raise CalibrationError(f"Calibration images must be finite, not {wrong!r}")
-            count += len(images)
-            yield images
-        if count < MIN_IMAGES:
-            raise CalibrationError(f"Calibration images must be at least {MIN_IMAGES} in every "
-                                   f"pass over them, not {count}")
-
-    def quantized_inputs(self, name):
-        """What a module of the quantized network reads, batch by batch."""
-        for images in self.images():
-            yield _input_of(self.model, name, images)
-
-    def inputs(self, name):
-        """What a layer reads in the float and in the quantized network, batch by batch."""
-        layer = self.model.get_submodule(name)
-        for images in self.images():
-            quantized = layer.quantized_input(_input_of(self.model, name, images))
-            # What rounding the network's own input costs is no error of a layer before this one.
-            first = layer.input_quantizer is not None
-            yield quantized if first else _input_of(self.reference, name, images), quantized
-
-
-def _check_input(name, layer, inputs):
-    shape = tuple(inputs[0].shape)
-    if isinstance(layer, nn.Conv2d):
-        fits, wanted = len(shape) == 4, f"(n, {layer.in_channels}, height, width)"
-        fits = fits and shape[1] == layer.in_channels
-    else:
-        fits, wanted = shape[1:] == (layer.in_features,), f"(n, {layer.in_features})"
-    if not fits:
-        raise CalibrationError(f"Layer {name!r} must read calibration data of shape {wanted}, "
-                               f"not {shape}")
-
-
-def _input_of(network, name, images):
-    """What a module reads when a network is given images; the rest of it does not run."""
-    def stop(_module, inputs):
-        raise _Reached(inputs[0])
-
-    hook = network.get_submodule(name).register_forward_pre_hook(stop)
-    try:
-        network(images)
-    except _Reached as reached:
-        values = reached.args[0]
-    finally:
-        hook.remove()
-    if not torch.isfinite(values).all():
-        raise CalibrationError(f"Module {name!r} must read finite values in calibration")
-    return values

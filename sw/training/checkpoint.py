@@ -1,13 +1,12 @@
 """Checkpoints: a network's tensors and what it is rebuilt from; never a pickled module."""
 
 import dataclasses
-import os
-import tempfile
 from pathlib import Path
 
 import torch
 
 from .. import data as datasets
+from ..files import FileError, whole_file
 from ..quantizers import scheme_data
 from . import nets
 
@@ -50,20 +49,11 @@ def save(path, model, info):
     if "input" not in info:
         info["input"] = dataclasses.asdict(datasets.info(info["data"]))
     content = {"format": FORMAT, "version": VERSION, "info": info, "state": model.state_dict()}
-    path = Path(path)
-    temporary = None
     try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with os.fdopen(handle, "wb") as file:
+        with whole_file(path, "Checkpoint") as temporary, temporary.open("wb") as file:
             torch.save(content, file)
-        Path(temporary).replace(path)
-        temporary = None
-    except OSError as error:
-        raise CheckpointError(f"Checkpoint {str(path)!r} cannot be written: "
-                              f"{error.strerror or error}") from None
-    finally:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
+    except FileError as error:
+        raise CheckpointError(str(error)) from None
 
 
 def load(path):

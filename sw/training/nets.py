@@ -178,4 +178,6 @@ def prepare(model, scheme, data="digits"):
         If a name is unknown or a layer cannot be quantized.
     """
     about = datasets.info(data)
-    return quantize_(model, scheme, input_bits=about.input_bits, input_step=about.input_step)
+    # A net may be for torch alone; train asks what a machine can run.
+    return quantize_(model, scheme, input_bits=about.input_bits, input_step=about.input_step,
+                     torch_only=True)

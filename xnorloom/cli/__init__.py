@@ -1,10 +1,10 @@
 """The ``xnorloom`` program: every command is a call of the package and a summary of its result.
 
 Exit codes: 0 done, 1 something does not match, 2 the request cannot be met (one sentence on
-stderr), 130 interrupted.
+stderr), 130 interrupted, 141 nobody reads the output any more.
 """
 
-from ..errors import guarded
+from ..leaving import guarded, heard
 from .parser import build_parser
 
 __all__ = ["main"]
@@ -23,6 +23,10 @@ def main(arguments=None):
     int
         Exit code.
     """
+    return heard(_run, arguments, name="xnorloom")
+
+
+def _run(arguments):
     parser = build_parser()
     options = parser.parse_args(arguments)
     if options.version:

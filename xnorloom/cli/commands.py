@@ -15,7 +15,8 @@ def train(options):
     from ..report.tables import accuracy_line
 
     result = train(options.net, options.data, options.scheme, output=options.output,
-                   epochs=options.epochs, seed=options.seed, verbose=True)
+                   epochs=options.epochs, seed=options.seed,
+                   augment=None if options.augment == "none" else options.augment, verbose=True)
     _print(accuracy_line(result.accuracy))
     _print(f"wrote {options.output}")
     return 0
@@ -91,11 +92,13 @@ def table(options):
 
 def estimate(options):
     from .. import estimate
-    from ..output import write_json
+    from ..output import check_output, write_json
     from ..report.tables import estimate_table
 
+    if options.json is not None:
+        check_output(options.json, "Result")
     result = estimate(options.image)
-    if options.json:
+    if options.json is not None:
         write_json(options.json, result)
     _print(estimate_table(result["layers"], f"{options.image}: {result['images']} images per run, "
                                             f"machine {result['machine']}"))
@@ -104,11 +107,13 @@ def estimate(options):
 
 def inspect(options):
     from .. import inspect
-    from ..output import write_json
+    from ..output import check_output, write_json
     from ..report.tables import inspect_tables
 
+    if options.json is not None:
+        check_output(options.json, "Result")
     result = inspect(options.image)
-    if options.json:
+    if options.json is not None:
         write_json(options.json, result)
     for table in inspect_tables(result):
         _print(table)
@@ -117,11 +122,13 @@ def inspect(options):
 
 def synth(options):
     from .. import synth
-    from ..output import write_json
+    from ..output import check_output, write_json
     from ..report.tables import area_table
 
+    if options.json is not None:
+        check_output(options.json, "Result")
     result = synth(options.machine, target=options.target, verbose=True)
-    if options.json:
+    if options.json is not None:
         write_json(options.json, result)
     _print(area_table(result))
     return 0
@@ -129,11 +136,13 @@ def synth(options):
 
 def route(options):
     from .. import route
-    from ..output import write_json
+    from ..output import check_output, write_json
     from ..report.tables import route_lines
 
+    if options.json is not None:
+        check_output(options.json, "Result")
     result = route(options.machine, verbose=True)
-    if options.json:
+    if options.json is not None:
         write_json(options.json, result)
     for line in route_lines(result):
         _print(line)

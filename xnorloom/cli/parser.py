@@ -10,6 +10,8 @@ from . import commands
 
 __all__ = ["build_parser"]
 
+_MOST_SEED = 2 ** 63 - 1
+
 
 class _Parser(argparse.ArgumentParser):
     """Errors are one sentence, with a suggestion for a misspelt name."""
@@ -55,6 +57,16 @@ def _window(text):
     return int(first), int(end)
 
 
+def _seed(text):
+    try:
+        value = int(text)
+    except ValueError:
+        value = -1
+    if not 0 <= value <= _MOST_SEED:
+        raise argparse.ArgumentTypeError(f"must be an integer from 0 to {_MOST_SEED}, not {text!r}")
+    return value
+
+
 def _list(kind):
     """Reader of values separated by commas."""
     def read(text):
@@ -95,7 +107,9 @@ def build_parser():
     sub.add_argument("--net", default="cnn", help="network (default: %(default)s)")
     sub.add_argument("--scheme", default="lsbq-w1a2", help="quantizers (default: %(default)s)")
     sub.add_argument("--epochs", type=_count, help="passes over the training set")
-    sub.add_argument("--seed", type=int, help="of weights and batches")
+    sub.add_argument("--seed", type=_seed, help="of weights and batches")
+    sub.add_argument("--augment", choices=("shift", "none"), default="shift",
+                     help="what is done to images while training (default: %(default)s)")
     sub.add_argument("-o", "--output", required=True, metavar="NET.pt", help="checkpoint to write")
 
     sub = command("compile", commands.compile,
@@ -134,7 +148,7 @@ def build_parser():
                   "and cost, and write docs/results.md.")
     option(sub, "data", "machine", "count")
     sub.add_argument("--schemes", type=_list(str), metavar="A,B", help="names (default: all)")
-    sub.add_argument("--seeds", type=_list(int), default=[1, 2, 3], metavar="1,2,3",
+    sub.add_argument("--seeds", type=_list(_seed), default=[1, 2, 3], metavar="1,2,3",
                      help="of float weights and batches (default: 1,2,3)")
     sub.add_argument("--net", default="cnn", help="network (default: %(default)s)")
     sub.add_argument("--epochs", type=_count, help="train less, for a quick look")

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from ..output import whole_file
+from ..output import make_folder, whole_file
 
 __all__ = ["BLUE", "GREEN", "GREY", "INK", "MARKERS", "ORANGE", "PURPLE", "SERIES", "SKY", "STYLE",
            "VERMILION", "new_figure", "save"]
@@ -52,6 +52,8 @@ def save(draw, report, path, title=None):
     with matplotlib.rc_context(STYLE):
         figure = draw(report)
         FigureCanvasAgg(figure)
+        make_folder(path)
         with whole_file(path) as temporary:
-            figure.savefig(temporary, bbox_inches="tight", metadata=metadata)
+            figure.savefig(temporary, format=path.suffix[1:], bbox_inches="tight",
+                           metadata=metadata)
     return path

@@ -1,6 +1,7 @@
 """Progress that tells the truth: bars on a terminal, plain lines elsewhere, nothing lost."""
 
 import contextlib
+import os
 import sys
 import time
 
@@ -8,10 +9,25 @@ from rich.console import Console
 
 __all__ = ["console", "track"]
 
-_WIDTH_WITHOUT_TERMINAL = 140
+_WIDTH_WITHOUT_TERMINAL = 1000
 
-console = Console(highlight=False, markup=False, soft_wrap=True,
-                  width=None if sys.stdout.isatty() else _WIDTH_WITHOUT_TERMINAL)
+
+class _Console(Console):
+    """A console that leaves a closed pipe to :func:`xnorloom.leaving.heard`."""
+
+    def on_broken_pipe(self):
+        raise BrokenPipeError
+
+
+def _width():
+    """Columns of what is no terminal: a file or pipe takes whole rows, unless told otherwise."""
+    if sys.stdout is not None and sys.stdout.isatty():
+        return None
+    told = os.environ.get("COLUMNS", "")
+    return int(told) if told.isdecimal() and int(told) else _WIDTH_WITHOUT_TERMINAL
+
+
+console = _Console(highlight=False, markup=False, soft_wrap=True, width=_width())
 """Where everything for people goes; width and colour follow the terminal, ``NO_COLOR`` is kept."""
 
 _SECONDS_BETWEEN_LINES = 10.0
@@ -24,8 +40,9 @@ def track(title, total=None, *, shown=True):
     A task of several stages gives the ``total`` of each as it goes; None there is the ``total``
     from the beginning.
 
-    On a terminal a bar; otherwise a line at the beginning, one every ten seconds, and one at the
-    end. The last line always stands, with the seconds it took.
+    On a terminal a bar; otherwise a line at the beginning, one every ten seconds (how much is done,
+    or where that is unknown the seconds it took so far), and one at the end. The last line always
+    stands, with the seconds it took.
 
     Parameters
     ----------
@@ -65,7 +82,7 @@ def track(title, total=None, *, shown=True):
             last_note, now = note, time.monotonic()
             if now - printed >= _SECONDS_BETWEEN_LINES:
                 printed = now
-                share = f" {done}/{total}" if total else f" {done}"
+                share = f" {done}/{total}" if total else f" {now - start:.0f} s"
                 console.print(f"  {title}{share} {note}".rstrip())
 
         yield advance

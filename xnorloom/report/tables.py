@@ -1,22 +1,10 @@
 """Tables for people: of a comparison, an estimate, an image, an area report, the environment."""
 
-from rich import box
-from rich.table import Table
-
+from .sheet import Sheet
 from .summary import STAGES, summary
 
 __all__ = ["accuracy_line", "area_table", "environment_table", "estimate_table", "inspect_tables",
            "results_table", "route_lines", "scheme_table"]
-
-
-def _table(title, *columns):
-    table = Table(title=title, title_justify="left", title_style="bold", header_style="bold",
-                  pad_edge=False, box=box.SIMPLE_HEAD)
-    for column in columns:
-        left = column.startswith("<")
-        table.add_column(column.removeprefix("<"), justify="left" if left else "right",
-                         no_wrap=True)
-    return table
 
 
 def _by(shape):
@@ -39,16 +27,22 @@ def _number(value):
     return "-" if value is None else f"{value:,}"
 
 
+def _range(values):
+    """One number, or the smallest and the largest of several."""
+    low, high = (min(values), max(values)) if isinstance(values, list) else (values, values)
+    return _number(low) if low == high else f"{_number(low)}..{_number(high)}"
+
+
 def scheme_table(scheme):
     """Table of one scheme of the report: a row per layer and one of sums."""
-    table = _table(f"{scheme['name']}: {scheme['images']} images", "<layer", "<shape", "planes",
-                   "passes", "predicted cycles", "measured", "utilization",
-                   "torch/ref", "ref/RTL", "values")
+    table = Sheet(f"{scheme['name']}: {scheme['images']} images", "<layer", "<shape", "planes",
+                  "passes", "predicted cycles", "measured", "utilization",
+                  "torch vs ref", "ref vs RTL", "values")
     for layer in scheme["layers"]:
-        table.add_row(layer["name"], _shape(layer), _planes(layer), _number(layer["passes"]),
-                      *_counts(layer))
-    table.add_section()
-    table.add_row("all, with fetches", "", "", "", *_counts(scheme))
+        table.row(layer["name"], _shape(layer), _planes(layer), _number(layer["passes"]),
+                  *_counts(layer))
+    table.section()
+    table.row("all, with fetches", "", "", "", *_counts(scheme))
     return table
 
 
@@ -66,49 +60,49 @@ def accuracy_line(accuracy):
 
 def estimate_table(rows, title):
     """Table of a cycle estimate: a row per layer and one of sums (``layer`` is ``all``)."""
-    table = _table(title, "<layer", "<shape", "planes", "passes", "cycles", "busy",
-                   "on drain", "on output", "on input", "utilization")
+    table = Sheet(title, "<layer", "<shape", "planes", "passes", "cycles", "busy",
+                  "on drain", "on output", "on input", "utilization")
     for row in rows:
         last = row["name"] == "all"
         if last:
-            table.add_section()
-        table.add_row(row["name"], "" if last else _shape(row), "" if last else _planes(row),
-                      _number(row["passes"]), _number(row["cycles"]), _number(row["busy"]),
-                      _number(row["stalled_on_drain"]), _number(row["stalled_on_output"]),
-                      _number(row["stalled_on_input"]), f"{row['utilization']:.1%}")
+            table.section()
+        table.row(row["name"], "" if last else _shape(row), "" if last else _planes(row),
+                  _number(row["passes"]), _number(row["cycles"]), _number(row["busy"]),
+                  _number(row["stalled_on_drain"]), _number(row["stalled_on_output"]),
+                  _number(row["stalled_on_input"]), f"{row['utilization']:.1%}")
     return table
 
 
 def environment_table(parts):
     """Table of what :func:`xnorloom.doctor` found."""
-    table = _table("xnorloom doctor", "<part", "<version", "<state", "<used for", "<how to get it")
+    table = Sheet("xnorloom doctor", "<part", "<version", "<state", "<used for", "<how to get it")
     colours = {"ok": "green", "missing": "bold red", "optional": "yellow"}
     for part in parts:
-        table.add_row(part.name, part.version or "-",
-                      part.state, part.purpose, "" if part.version else part.remedy,
-                      style=None if part.version else colours[part.state])
+        table.row(part.name, part.version or "-",
+                  part.state, part.purpose, "" if part.version else part.remedy,
+                  style=None if part.version else colours[part.state])
     return table
 
 
 def results_table(report):
     """Table of what :func:`xnorloom.table` found: a row per scheme, medians of the seeds."""
-    table = _table(f"{report['net']} on {report['data']}, medians of {len(report['seeds'])} runs",
-                   "<scheme", "W bits", "A bits",
-                   *STAGES, "image bytes", "cycles", "utilization", "mismatches")
+    table = Sheet(f"{report['net']} on {report['data']}, medians of {len(report['seeds'])} runs",
+                  "<scheme", "W bits", "A bits",
+                  *STAGES, "image bytes", "cycles", "utilization", "mismatches")
     for scheme in report["schemes"]:
         said = summary(scheme)
-        table.add_row(scheme["name"], f"{scheme['weight_bits']:.3g}",
-                      f"{scheme['activation_bits']:.3g}",
-                      *("-" if (accuracy := said["accuracy"][stage]) is None
-                        else f"{accuracy['median']:.2%}" for stage in STAGES),
-                      _number(scheme["image_bytes"]), _number(round(said["cycles"])),
-                      f"{said['utilization']:.1%}", _number(said["mismatches"]))
+        table.row(scheme["name"], f"{scheme['weight_bits']:.3g}",
+                  f"{scheme['activation_bits']:.3g}",
+                  *("-" if (accuracy := said["accuracy"][stage]) is None
+                    else f"{accuracy['median']:.2%}" for stage in STAGES),
+                  _number(scheme["image_bytes"]), _number(round(said["cycles"])),
+                  f"{said['utilization']:.1%}", _number(said["mismatches"]))
     return table
 
 
 def inspect_tables(result):
     """Tables of what :func:`xnorloom.inspect` found: header, layers, memory map."""
-    head = _table(f"image of {result['network']}", "<field", "<value")
+    head = Sheet(f"image of {result['network']}", "<field", "<value")
     machine = result["machine"]
     for field, value in (
             ("machine", f"{machine['name']}, {_size(machine)}, fingerprint "
@@ -119,34 +113,34 @@ def inspect_tables(result):
             ("batch", f"{result['batch']} images per run"),
             ("input", f"{_by(result['input']['shape'])}, step {result['input']['step']:g}, "
              + f"at {result['input']['base']}")):
-        head.add_row(field, str(value))
-    layers = _table("layers", "<name", "<reads", "<shape", "<kernel", "<stride", "planes", "groups",
-                    "pairs", "passes", "acc bits", "frac bits", "<result")
+        head.row(field, str(value))
+    layers = Sheet("layers", "<name", "<reads", "<shape", "<kernel", "<stride", "planes", "groups",
+                   "pairs", "passes", "acc bits", "frac bits", "<result")
     for layer in result["layers"]:
         output = layer["output"]
-        layers.add_row(layer["name"], layer["source"], _shape(layer),
-                       _by(layer["kernel"]), _by(layer["stride"]),
-                       _planes(layer), _number(layer["groups"]), _number(layer["pairs"]),
-                       _number(layer["passes"]), _number(layer["acc_bits"]),
-                       _number(layer["frac_bits"]),
-                       "accumulators" if output is None else f"codes at {output['base']}")
-    memories = _table("memory map", "<memory", "banks", "entry bits", "depth", "used", "full")
+        layers.row(layer["name"], layer["source"], _shape(layer),
+                   _by(layer["kernel"]), _by(layer["stride"]),
+                   _planes(layer), _number(layer["groups"]), _number(layer["pairs"]),
+                   _number(layer["passes"]), _number(layer["acc_bits"]),
+                   _range(layer["frac_bits"]),
+                   "accumulators" if output is None else f"codes at {output['base']}")
+    memories = Sheet("memory map", "<memory", "banks", "entry bits", "depth", "used", "full")
     for memory in result["memories"]:
-        memories.add_row(memory["name"], _number(memory["banks"]), _number(memory["width"]),
-                         _number(memory["depth"]), _number(memory["used"]),
-                         f"{memory['used'] / memory['depth']:.0%}")
+        memories.row(memory["name"], _number(memory["banks"]), _number(memory["width"]),
+                     _number(memory["depth"]), _number(memory["used"]),
+                     f"{memory['used'] / memory['depth']:.0%}")
     return [head, layers, memories]
 
 
 def area_table(result):
     """Table of what :func:`xnorloom.synth` counted, the whole machine last."""
-    table = _table(f"area of machine {result['machine']} on {result['target']}", "<module",
-                   "instances", "LUT", "FF", "block RAM", "DSP")
+    table = Sheet(f"area of machine {result['machine']} on {result['target']}", "<module",
+                  "instances", "LUT", "FF", "block RAM", "DSP")
     *modules, top = result["modules"]
     for module in modules:
-        table.add_row(*_area(module))
-    table.add_section()
-    table.add_row(*_area(top))
+        table.row(*_area(module))
+    table.section()
+    table.row(*_area(top))
     table.caption = (f"{result['lut_per_operation']:.2f} LUT of the array per binary operation; "
                      f"all the rest takes {result['rest_per_array']:.0%} of the array's LUTs")
     return table

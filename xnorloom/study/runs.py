@@ -7,25 +7,20 @@ and the code that trains. What was compared is kept by the machine and all other
 import contextlib
 import json
 import math
-import multiprocessing
-import multiprocessing.connection
-import signal
 import time
-import traceback
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 
 from xnorloom.hw.spec.config import MachineConfig
 
-from ..errors import UserError, sentence
 from ..output import write_json
 from ..verbs import running
 from ..verbs.comparison import compare_on
 from ..verbs.inputs import test_images
 from .sources import digest
 
-__all__ = ["Runner", "Setting", "code_digests", "work_off"]
+__all__ = ["Runner", "Setting", "code_digests", "recipe"]
 
 
 @dataclass(frozen=True)
@@ -66,6 +61,20 @@ def code_digests(schemes):
         "compare": digest("xnorloom.verbs.comparison", "xnorloom.sim.cocotb_server")}
 
 
+def recipe(seed, epochs=None):
+    """How a run with a seed is trained; ``epochs``: for a quick look.
+
+    Raises
+    ------
+    ValueError
+        If one is out of its range.
+    """
+    from xnorloom.sw.training.recipe import Recipe
+
+    return Recipe(seed=seed) if epochs is None else Recipe(seed=seed, epochs=epochs,
+                                                           float_epochs=epochs)
+
+
 class Runner:
     """Works off runs on one simulated machine, which is started by the first that needs it.
 
@@ -102,7 +111,7 @@ class Runner:
         """
         from xnorloom.sw.training import checkpoint, train
 
-        name, key, recipe = self._training(scheme, seed)
+        name, key, how = self._training(scheme, seed)
         setting = self.setting
 
         def make(folder):
@@ -111,7 +120,7 @@ class Runner:
             if scheme is not None:
                 teacher, _info = checkpoint.load(self.checkpoint(None, seed))
             trained = train.train(
-                setting.net, scheme, setting.data, recipe=recipe, teacher=teacher,
+                setting.net, scheme, setting.data, recipe=how, teacher=teacher,
                 progress=lambda done: self._progress(f"{name}: epoch {done.epoch} of "
                                                      f"{done.epochs}, loss {done.loss:.3f}"))
             checkpoint.save(folder / "net.pt", trained.model,
@@ -121,7 +130,7 @@ class Runner:
 
     def result(self, scheme, seed):
         """One run's figures: a dictionary of plain values, see :func:`.table.table`."""
-        name, key, _recipe = self._training(scheme, seed)
+        name, key, _how = self._training(scheme, seed)
         setting = self.setting
         key = self._cache.key([key, setting.machine.as_dict(), setting.count,
                                setting.code["compare"]])
@@ -140,15 +149,12 @@ class Runner:
 
     def _training(self, scheme, seed):
         from xnorloom.sw.quantizers import get_scheme
-        from xnorloom.sw.training.train import Recipe
 
-        epochs = self.setting.epochs
-        recipe = Recipe(seed=seed) if epochs is None else Recipe(seed=seed, epochs=epochs,
-                                                                 float_epochs=epochs)
+        how = recipe(seed, self.setting.epochs)
         config = None if scheme is None else get_scheme(scheme)
-        key = self._cache.key([self.setting.net, self.setting.data, repr(config), asdict(recipe),
+        key = self._cache.key([self.setting.net, self.setting.data, repr(config), asdict(how),
                                self.setting.code[scheme], version("torch")])
-        return f"{scheme or 'float'}-seed{seed}", key, recipe
+        return f"{scheme or 'float'}-seed{seed}", key, how
 
     def _transport(self):
         if self._machine is None:
@@ -180,108 +186,3 @@ def _costs(checkpoint_path, image_path):
             "activation_bits": math.log2(values),
             "weight_planes": image.layers[len(layers) // 2]["weight_planes"],
             "image_bytes": 4 * len(image.program), "training_seconds": info["seconds"]}
-
-
-def work_off(setting, tasks, jobs, done, progress):
-    """Gets the results of runs, in this process or side by side in others.
-
-    Parameters
-    ----------
-    setting : Setting
-    tasks : list of (str, int)
-        Scheme and seed.
-    jobs : int
-        Processes; each has one torch thread and a simulated machine of its own.
-    done : callable
-        Given the result of each run, as they end.
-    progress : callable
-        Given a line on what is going on.
-    """
-    jobs = min(jobs, len(tasks))
-    if jobs <= 1:
-        with Runner(setting, progress) as runner:
-            for task in tasks:
-                done(runner.result(*task))
-        return
-    waiting = list(reversed(tasks))
-    workers = [_Worker(setting) for _ in range(jobs)]
-    try:
-        for worker in workers:
-            worker.link.send(waiting.pop())
-        busy = list(workers)
-        while busy:
-            ready = multiprocessing.connection.wait([worker.link for worker in busy])
-            for worker in [worker for worker in busy if worker.link in ready]:
-                kind, content = worker.receive()
-                if kind == "note":
-                    progress(content)
-                    continue
-                done(content)
-                if waiting:
-                    worker.link.send(waiting.pop())
-                else:
-                    busy.remove(worker)
-    finally:
-        for worker in workers:
-            worker.stop()
-
-
-class _Worker:
-    """Another process with a :class:`Runner`."""
-
-    def __init__(self, setting):
-        context = multiprocessing.get_context("spawn")
-        self.link, theirs = context.Pipe()
-        self.process = context.Process(target=_serve, args=(theirs, setting), daemon=True)
-        self.process.start()
-        theirs.close()
-
-    def receive(self):
-        """Kind and content of the next message.
-
-        Raises
-        ------
-        UserError
-            If the run failed for a reason that the user can mend.
-        RuntimeError
-            If it failed otherwise.
-        """
-        try:
-            kind, content = self.link.recv()
-        except EOFError:
-            self.process.join()
-            raise RuntimeError(f"Worker process must live until it is told to stop, but ended with "
-                               f"status {self.process.exitcode}") from None
-        if kind == "refused":
-            raise UserError(content)
-        if kind == "failed":
-            raise RuntimeError(content)
-        return kind, content
-
-    def stop(self):
-        """Ends the process; what it is at is dropped, what it has finished is kept."""
-        self.link.close()
-        self.process.terminate()
-        self.process.join()
-
-
-def _serve(link, setting):
-    def stop(_number, _frame):
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, stop)
-
-    import torch
-
-    torch.set_num_threads(1)
-    with contextlib.suppress(KeyboardInterrupt, EOFError, ConnectionError), \
-            Runner(setting, lambda note: link.send(("note", note))) as runner:
-        while True:
-            task = link.recv()
-            try:
-                answer = "result", runner.result(*task)
-            except Exception as error:
-                text = sentence(error)
-                answer = ("refused", text) if text else ("failed", traceback.format_exc())
-            link.send(answer)

@@ -1,5 +1,6 @@
 """``table``: every scheme with several seeds, from float to hardware: one report, one page."""
 
+import os
 import re
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from ..output import check_output, write_json, write_text
 from ..report.environment import versions
 from ..report.progress import console, track
 from ..report.summary import wrong
+from ..verbs.inputs import test_images
 
 __all__ = ["table"]
 
@@ -61,6 +63,10 @@ def table(schemes=None, *, seeds=(1, 2, 3), net="cnn", data="digits", machine="d
         If a name is unknown, an option is out of its range, or the results cannot be written.
     """
     from xnorloom.sw.quantizers import SCHEMES
+    from xnorloom.sw.training.nets import NETS
+
+    from .runs import Setting, code_digests, recipe
+    from .workers import work_off
 
     names = list(SCHEMES) if schemes is None else list(schemes)
     for name in names:
@@ -71,13 +77,19 @@ def table(schemes=None, *, seeds=(1, 2, 3), net="cnn", data="digits", machine="d
             raise UserError(f"{what} must be given, each once, not {values!r}")
     if not isinstance(jobs, int) or jobs < 1:
         raise UserError(f"Jobs must be a positive integer, not {jobs!r}")
+    for what, path in (("folder", folder), ("output", output)):
+        if path is not None and not os.fspath(path):
+            raise UserError(f"Folder {what!r} must have a name, not ''")
     config, folder = load_machine(machine), Path(folder)
+    check_choice("Net", net, NETS)
+    for seed in seeds:
+        recipe(seed, epochs)
+    test_images(data, count)
     check_output(folder / "report.json", "Report")
     if output is not None:
         check_output(Path(output) / "results.md", "Page")
 
     from .experiments import experiments
-    from .runs import Setting, code_digests, work_off
 
     setting = Setting(folder / "cache", net, data, config, code_digests(names), epochs,
                       count)

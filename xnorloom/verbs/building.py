@@ -3,10 +3,11 @@
 from xnorloom.hw.spec.config import load_machine
 
 from ..errors import UserError
-from ..output import check_input, check_output, write_text
-from ..report.progress import track
+from ..output import check_input, check_output, make_folder, write_text
+from ..report.progress import console, track
 
-__all__ = ["compile", "estimate", "inspect", "load_image", "load_network", "snap", "verilog"]
+__all__ = ["compile", "estimate", "inspect", "load_image", "load_network", "precision_lines",
+           "snap", "verilog"]
 
 
 def load_network(model, config, in_shape=None):
@@ -49,7 +50,7 @@ def load_network(model, config, in_shape=None):
         if info["scheme"] is None:
             raise UserError("Checkpoint must be of a quantized network, not of a float one")
         name = f"{info['net']}-{scheme_name(info['scheme'])}"
-        in_shape = in_shape or info["input"]["in_shape"]
+        in_shape = info["input"]["in_shape"] if in_shape is None else in_shape
     if not isinstance(model, nn.Module):
         raise UserError(f"Model must be a checkpoint file or a torch.nn.Module, not {model!r}")
     if in_shape is None:
@@ -107,7 +108,7 @@ def compile(model, machine="default", *, in_shape=None, batch=None, output=None,
     output : path or None
         Image file to write.
     verbose : bool
-        Whether progress is printed.
+        Whether progress is printed, and which layers lose precision on the machine's grid.
 
     Returns
     -------
@@ -123,13 +124,26 @@ def compile(model, machine="default", *, in_shape=None, batch=None, output=None,
     if output is not None:
         check_output(output, "Image")
     with track("compile", shown=verbose):
-        network, _snapped, _model = load_network(model, config, in_shape)
+        network, snapped, _model = load_network(model, config, in_shape)
         from xnorloom.sw.passes.compiler import compile_network
 
         image = compile_network(network, config, batch=batch)
         if output is not None:
+            make_folder(output)
             image.save(output)
+    if verbose:
+        for line in precision_lines(snapped.report):
+            console.print(line)
     return image
+
+
+def precision_lines(report):
+    """A line for every layer that loses precision, see :class:`sw.passes.snap.SnappedModel`."""
+    for layer in report:
+        if layer["lossy"]:
+            yield (f"layer {layer['name']}: {len(layer['lossy'])} channels lose precision, their "
+                   f"scales are off by up to {layer['error']:.2%} (more than "
+                   f"{layer['limit']:.2%}); the first is channel {layer['lossy'][0]}")
 
 
 def load_image(image):

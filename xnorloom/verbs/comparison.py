@@ -1,17 +1,19 @@
 """``compare``: torch, integer reference and RTL, every value of every layer, every cycle."""
 
+import copy
+import os
 import time
 
 import numpy as np
 
 from xnorloom.hw.spec.config import load_machine
 
-from ..output import check_output, write_json
+from ..output import check_output, make_folder, write_json
 from ..report.progress import track
 from ..report.report import new_report, scheme_entry
 from . import running
 from .building import load_network
-from .inputs import test_images
+from .inputs import real_images, test_images
 
 __all__ = ["compare", "compare_on"]
 
@@ -27,10 +29,11 @@ def compare(model, data="digits", machine="default", *, in_shape=None, count=Non
     model : path or torch.nn.Module
         A checkpoint, or a quantized model of your own.
     data : str, sw.data.Dataset or pair of arrays
-        What to run: test images of a data set, or ``(images, labels)``.
+        What to run: test images of a data set, or ``(images, labels)``. Images of floats are the
+        values of pixels, of integers their codes; see :mod:`xnorloom.verbs.inputs`.
     machine : str, path or MachineConfig
     in_shape : tuple of int or None
-        ``(channels, height, width)``; None: that of the images.
+        ``(channels, height, width)``; None: that of the checkpoint, else of the images.
     count : int or None
         Images to run; None: all.
     batch : int or None
@@ -58,9 +61,11 @@ def compare(model, data="digits", machine="default", *, in_shape=None, count=Non
     if json is not None:
         check_output(json, "Report")
     images, labels = test_images(data, count)
-    prepared = _Prepared(model, config, in_shape or images.shape[1:], batch, verbose)
+    prepared = _Prepared(model, config, images, in_shape, batch, verbose)
+    # The checkpoint's float accuracy was measured on all test images of its own data set.
+    whole = count is None and data == prepared.image.metadata["info"].get("data")
     with running.open_machine(config, engine=engine, verbose=verbose) as transport:
-        entry = prepared.entry(transport, images, labels, whole=count is None, verbose=verbose)
+        entry = prepared.entry(transport, labels, whole=whole, verbose=verbose)
         cycles, seconds = transport.cycles, transport.seconds
     report = new_report(config, [entry], cycles, seconds, time.monotonic() - start)
     if json is not None:
@@ -78,7 +83,7 @@ def compare_on(transport, model, config, images, labels, *, output=None, whole=T
     model : path or torch.nn.Module
     config : MachineConfig
     images, labels : array
-        What to run.
+        What to run, of :func:`xnorloom.verbs.inputs.test_images`.
     whole : bool
         Whether that is the whole test set, on which the checkpoint's float accuracy was measured.
     output : path or None
@@ -90,34 +95,38 @@ def compare_on(transport, model, config, images, labels, *, output=None, whole=T
     dict
         Entry of one scheme of a report.
     """
-    prepared = _Prepared(model, config, images.shape[1:], None, verbose)
+    prepared = _Prepared(model, config, images, None, None, verbose)
     if output is not None:
+        make_folder(output)
         prepared.image.save(output)
-    return prepared.entry(transport, images, labels, whole=whole, verbose=verbose)
+    return prepared.entry(transport, labels, whole=whole, verbose=verbose)
 
 
 class _Prepared:
-    """A model in all its forms: quantized, snapped, lowered, compiled."""
+    """A model in all its forms, quantized, snapped, lowered, compiled, and the images for it."""
 
-    def __init__(self, model, config, in_shape, batch, verbose):
+    def __init__(self, model, config, images, in_shape, batch, verbose):
+        if in_shape is None and not isinstance(model, (str, os.PathLike)):
+            in_shape = images.shape[1:]
         with track("compile", shown=verbose) as advance:
-            network, self.snapped, self.model = load_network(model, config, tuple(in_shape))
+            network, self.snapped, self.model = load_network(model, config, in_shape)
             from xnorloom.sw.passes.compiler import compile_network
 
             self.image = compile_network(network, config, batch=batch)
             advance(1, f"{network.name}, {self.image.batch} images per run")
         self.config = config
+        self.images = real_images(self.image.metadata["input"], images)
 
-    def entry(self, transport, images, labels, *, whole, verbose):
+    def entry(self, transport, labels, *, whole, verbose):
         """Runs everything and counts what differs."""
         from xnorloom.sw.machine.driver import Driver
         from xnorloom.sw.machine.reference import ReferenceMachine
         from xnorloom.sw.quantizers import scheme_name
 
-        described = self.image.metadata
+        described, images = self.image.metadata, self.images
         name = scheme_name(described["info"].get("scheme")) or described["network"]
         with track(f"{name}: torch", shown=verbose):
-            traced, scores = self._torch(images, labels)
+            traced, scores = self._torch(labels)
         with track(f"{name}: integer reference", len(images), shown=verbose) as advance:
             driver = Driver(ReferenceMachine(self.config), self.image)
             driver.load()
@@ -142,18 +151,20 @@ class _Prepared:
                   "measured": run.cycles}
         return scheme_entry(name, len(images), scores, layers, cycles, self._timeline(run))
 
-    def _torch(self, images, labels):
+    def _torch(self, labels):
         import torch
 
-        tensor = torch.as_tensor(images)
+        first, images = self.snapped.stages[0], self.images
+        if not first.flattened:
+            shape = (-1,) if first.layer.linear else self.image.metadata["input"]["shape"]
+            images = images.reshape(len(images), *shape)
+        tensor = torch.from_numpy(images)
         traced, scores = self.snapped.trace(tensor), {}
         if labels is not None:
-            with torch.no_grad():
-                for stage, model in (("quantized", self.model), ("snapped", self.snapped)):
-                    if stage == "quantized" and model is self.snapped:
-                        continue
-                    guess = model(tensor).argmax(dim=1).numpy()
-                    scores[stage] = float((guess == labels).mean())
+            for stage, model in (("quantized", self.model), ("snapped", self.snapped)):
+                if stage == "quantized" and model is self.snapped:
+                    continue
+                scores[stage] = _score(model, tensor, labels)
         return traced, scores
 
     def _layers(self, traced, reference, rtl, run):
@@ -202,6 +213,17 @@ class _Prepared:
                               "utilization": row["useful"] / (counters["cycles"] * lanes)})
             clock += counters["cycles"]
         return {"images": self.image.batch, "cycles": first.cycles, "intervals": intervals}
+
+
+def _score(model, images, labels):
+    import torch
+
+    # Its owner may be in the middle of training it.
+    model = copy.deepcopy(model).eval()
+    kind = next((each.dtype for each in model.parameters()), images.dtype)
+    with torch.no_grad():
+        guess = model(images.to(kind)).argmax(dim=1).numpy()
+    return float((guess == labels).mean())
 
 
 def _differing(one, other):

@@ -1,11 +1,11 @@
 """``simulate``: an image in the simulated machine."""
 
 from ..errors import UserError, check_choice
-from ..output import check_output, write_json
+from ..output import check_output, make_folder, write_json
 from ..report.progress import console, track
 from ..report.report import simulation_speed
 from .building import load_image
-from .inputs import test_images
+from .inputs import real_images, test_images
 
 __all__ = ["open_machine", "simulate"]
 
@@ -37,6 +37,8 @@ def open_machine(config, *, engine="verilator", waves=None, window=None,
 
     # Before the work: generating a machine takes longer than finding out that nothing runs it.
     tool_versions(check_choice("Engine", engine, ENGINES))
+    if waves is not None:
+        make_folder(waves)
     with track(f"build machine {config.name} for {engine}", shown=verbose) as advance:
         def progress(stage, done, total):
             advance(done, f"{stage} {done}/{total}" if total else stage, total)
@@ -55,7 +57,8 @@ def simulate(image, data="digits", *, count=None, engine="verilator", waves=None
     ----------
     image : path or sw.machine.image.Image
     data : str, sw.data.Dataset or pair of arrays
-        What to run: test images of a data set, or ``(images, labels)``.
+        What to run: test images of a data set, or ``(images, labels)``. Images of floats are the
+        values of pixels, of integers their codes; see :mod:`xnorloom.verbs.inputs`.
     count : int or None
         Images to run; None: all, or one batch if waves are recorded.
     engine : str
@@ -91,6 +94,7 @@ def simulate(image, data="digits", *, count=None, engine="verilator", waves=None
         check_output(waves, "Waves")
         count = count or image.batch
     images, labels = test_images(data, count)
+    images = real_images(image.metadata["input"], images)
     if waves is not None:
         waves = _check_waves(waves, window, image, len(images), engine, verbose)
 

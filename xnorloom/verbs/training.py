@@ -1,13 +1,13 @@
 """``train``: a network and a scheme by name, to a checkpoint."""
 
-from ..output import check_output
+from ..output import check_output, make_folder
 from ..report.progress import track
 
 __all__ = ["train"]
 
 
 def train(net="cnn", data="digits", scheme="lsbq-w1a2", *, output=None, epochs=None, seed=None,
-          teacher=None, verbose=False):
+          augment="shift", teacher=None, verbose=False):
     """Trains a float network and, from it, its quantized copy; the same every time for one seed.
 
     Parameters
@@ -20,6 +20,8 @@ def train(net="cnn", data="digits", scheme="lsbq-w1a2", *, output=None, epochs=N
         Passes over the training set, of each of the two; None: those of the recipe.
     seed : int or None
         Of weights and batches; None: that of the recipe.
+    augment : str or None
+        ``"shift"``: half of the images are moved by up to a pixel; None: they stay as they are.
     teacher : torch.nn.Module or None
         A trained float network of the same kind, to train another scheme without training it again.
     verbose : bool
@@ -35,16 +37,18 @@ def train(net="cnn", data="digits", scheme="lsbq-w1a2", *, output=None, epochs=N
     ValueError
         If a name is unknown, an option is out of its range, or the checkpoint cannot be written.
     """
-    if output is not None:
-        check_output(output, "Checkpoint")
-
     from xnorloom.sw.quantizers import scheme_name
-    from xnorloom.sw.training import checkpoint
+    from xnorloom.sw.training import checkpoint, nets
     from xnorloom.sw.training import train as training
+    from xnorloom.sw.training.recipe import Recipe
 
     options = {"seed": seed, "epochs": epochs, "float_epochs": epochs}
-    recipe = training.Recipe(**{key: value for key, value in options.items()
-                                if value is not None})
+    recipe = Recipe(augment=augment, **{key: value for key, value in options.items()
+                                        if value is not None})
+    # A wrong name is found before the data are loaded.
+    nets.build(net, scheme, data)
+    if output is not None:
+        check_output(output, "Checkpoint")
     stages = ([] if teacher is not None else ["float"]) + ([] if scheme is None else ["quantized"])
     with track(f"train {net} with {scheme_name(scheme)}", 100, shown=verbose) as advance:
         def progress(epoch):
@@ -55,5 +59,6 @@ def train(net="cnn", data="digits", scheme="lsbq-w1a2", *, output=None, epochs=N
         result = training.train(net, scheme, data, recipe=recipe, teacher=teacher,
                                 progress=progress)
     if output is not None:
+        make_folder(output)
         checkpoint.save(output, result.model, result.info)
     return result

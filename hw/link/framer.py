@@ -1,4 +1,4 @@
-"""The sending end of the host link: frames around what others have to say."""
+"""Frames for the host, around what others have to say."""
 
 from amaranth.hdl import Module, Signal
 from amaranth.lib import stream, wiring
@@ -8,11 +8,12 @@ from ..common.choice import choose
 from ..spec.config import FORMAT_VERSION
 from ..spec.link import MAGIC
 from ..spec.memory import longest_answer
+from .words import ChecksumSignature, LinkWord
 
-__all__ = ["FrameSender"]
+__all__ = ["Framer"]
 
 
-class FrameSender(wiring.Component):
+class Framer(wiring.Component):
     """Sends one frame at a time: three words of header, the payload, the CRC.
 
     Throughput is one word per cycle; a frame with n words of payload costs n + 6 cycles if the host
@@ -31,16 +32,12 @@ class FrameSender(wiring.Component):
         A request is taken in this cycle.
     i : In(stream.Signature(32))
         Payload of the frame under way.
-    o : Out(stream.Signature(32))
+    o : Out(stream.Signature(LinkWord))
         Words to the host.
     sent : Out(1)
         Last word of a frame leaves.
-    checked, first : Out(1)
-        The word that leaves counts for the checksum; it is the first one of its frame.
-    crc : In(32)
-        Checksum of the words that left.
-    crc_pending : In(1)
-        It is not up to date.
+    checksum : Out(ChecksumSignature)
+        Words that leave.
     """
 
     def __init__(self, config):
@@ -48,8 +45,8 @@ class FrameSender(wiring.Component):
         super().__init__({
             "request": In(1), "opcode": In(8),
             "length": In(range(longest_answer(config) + 1)), "idle": Out(1),
-            "i": In(stream.Signature(32)), "o": Out(stream.Signature(32)), "sent": Out(1),
-            "checked": Out(1), "first": Out(1), "crc": In(32), "crc_pending": In(1),
+            "i": In(stream.Signature(32)), "o": Out(stream.Signature(LinkWord)), "sent": Out(1),
+            "checksum": Out(ChecksumSignature()),
         })
 
     def elaborate(self, platform):
@@ -57,7 +54,10 @@ class FrameSender(wiring.Component):
         opcode, left = Signal(8), Signal.like(self.length)
         begins, last = self.idle & self.request, left == 1
         leaves, paid = Signal(), Signal()
-        m.d.comb += [leaves.eq(self.o.valid & self.o.ready), self.checked.eq(leaves)]
+        m.d.comb += [
+            leaves.eq(self.o.valid & self.o.ready), self.checksum.checked.eq(leaves),
+            self.checksum.data.eq(self.o.payload.word),
+        ]
         with m.If(begins):
             m.d.sync += [opcode.eq(self.opcode), left.eq(self.length)]
         with m.Elif(paid):
@@ -68,7 +68,7 @@ class FrameSender(wiring.Component):
                 with m.If(begins):
                     m.next = "TYPE"
             with m.State("TYPE"):
-                m.d.comb += [self.o.valid.eq(1), self.first.eq(1)]
+                m.d.comb += [self.o.valid.eq(1), self.checksum.first.eq(1)]
                 with m.If(leaves):
                     m.next = "MACHINE"
             with m.State("MACHINE"):
@@ -87,12 +87,12 @@ class FrameSender(wiring.Component):
                 with m.If(leaves & last):
                     m.next = "CRC"
             with m.State("CRC"):
-                m.d.comb += self.o.valid.eq(~self.crc_pending)
+                m.d.comb += [self.o.valid.eq(~self.checksum.pending), self.o.payload.last.eq(1)]
                 with m.If(leaves):
                     m.d.comb += self.sent.eq(1)
                     m.next = "IDLE"
-        m.d.comb += self.o.payload.eq(choose((fsm.ongoing(state), word) for state, word in (
+        m.d.comb += self.o.payload.word.eq(choose((fsm.ongoing(state), word) for state, word in (
             ("TYPE", MAGIC | FORMAT_VERSION << 16 | opcode << 24),
             ("MACHINE", self.config.fingerprint), ("LENGTH", left),
-            ("PAYLOAD", self.i.payload), ("CRC", self.crc))))
+            ("PAYLOAD", self.i.payload), ("CRC", self.checksum.crc))))
         return m

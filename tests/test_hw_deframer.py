@@ -1,14 +1,20 @@
 # amaranth: UnusedElaboratable=no
-"""The receiver stores what good frames bring, asks for what they ask, and names the word that is
-wrong in a bad one."""
+"""Deframer and section reader store what good frames bring, ask for what they ask, and name the
+word that is wrong in a bad one."""
 
 import random
 
 import pytest
-from amaranth.hdl import ResetInserter, Signal
+from amaranth.hdl import Module, ResetInserter, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
 
 from tests.bench import checksum, recorder, simulate, stream_put
-from xnorloom.hw.link.receive import RECEIVER_ERRORS, FrameReceiver
+from xnorloom.hw.control.fault import LINK_ERRORS
+from xnorloom.hw.link.deframer import DEFRAMER_ERRORS, Deframer
+from xnorloom.hw.link.sections import SECTION_ERRORS, Section, SectionReader
+from xnorloom.hw.link.words import ChecksumSignature
+from xnorloom.hw.memory.store import Entry
 from xnorloom.hw.spec.config import FORMAT_VERSION, MachineConfig
 from xnorloom.hw.spec.link import (
     HEADER_WORDS,
@@ -29,9 +35,40 @@ BANKS = banks(CONFIG)
 KEY = CONFIG.fingerprint
 
 
+ERRORS = (*DEFRAMER_ERRORS, *SECTION_ERRORS)
+
+
+class Receiver(wiring.Component):
+    """Both together, as the core joins them."""
+
+    def __init__(self, config):
+        self.deframer, self.sections = Deframer(config), SectionReader(config)
+        super().__init__({
+            "i": In(stream.Signature(32)),
+            "store": Out(stream.Signature(Entry(config), always_ready=True)),
+            "loaded": Out(1), "run": Out(1), "read": Out(1), "section": Out(Section),
+            "finished": In(1), "open": Out(1), "word": Out(LENGTH_BITS),
+            "checksum": Out(ChecksumSignature()), "fault": Out(len(ERRORS))})
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.deframer = deframer = self.deframer
+        m.submodules.sections = sections = self.sections
+        wiring.connect(m, deframer.o, sections.i)
+        wiring.connect(m, wiring.flipped(self.i), deframer.i)
+        wiring.connect(m, sections.o, wiring.flipped(self.store))
+        wiring.connect(m, deframer.checksum, wiring.flipped(self.checksum))
+        m.d.comb += [sections.opcode.eq(deframer.opcode), self.section.eq(sections.section),
+                     deframer.finished.eq(self.finished),
+                     self.fault.eq(deframer.fault | sections.fault << len(DEFRAMER_ERRORS))]
+        m.d.comb += [getattr(self, name).eq(getattr(deframer, name))
+                     for name in ("loaded", "run", "read", "open", "word")]
+        return m
+
+
 def _talk(frames, *, gap=lambda: 0, config=CONFIG, delays=lambda: 3):
     """Sends frames; returns stores, requests, faults, and whether an image is loaded at the end."""
-    block = FrameReceiver(config)
+    block = Receiver(config)
     requests, loaded = [], []
 
     async def host(ctx):
@@ -45,11 +82,11 @@ def _talk(frames, *, gap=lambda: 0, config=CONFIG, delays=lambda: 3):
     async def machine(ctx):
         section = block.section
         while True:
-            _clk, _rst, run, read, argument, *header = await ctx.tick().sample(
-                block.run, block.read, block.argument, section.memory, section.bank,
-                section.start, section.count)
+            _clk, _rst, run, read, *header = await ctx.tick().sample(
+                block.run, block.read, section.memory, section.bank, section.start,
+                section.count)
             if run:
-                requests.append(("run", argument))
+                requests.append(("run", *header[2:]))
             if read:
                 requests.append(("read", *header))
             if run or read:
@@ -60,15 +97,16 @@ def _talk(frames, *, gap=lambda: 0, config=CONFIG, delays=lambda: 3):
                 ctx.set(block.finished, 0)
 
     store = block.store
-    watch_stores, stores = recorder(store.strobe, store.memory, store.bank, store.address,
-                                    store.entry)
+    entry = store.payload
+    watch_stores, stores = recorder(store.valid, entry.memory, entry.bank, entry.address,
+                                    entry.data)
     watch_faults, faults = recorder(block.fault.any(), block.fault, block.word)
     simulate(block, host, processes=(
-        machine, checksum(block, block.i.payload), watch_stores, watch_faults))
+        machine, checksum(block.checksum), watch_stores, watch_faults))
     entries = [(memory, bank, address,
                 entry & (1 << 32 * banks(config)[memory].entry_words) - 1)
                for _cycle, memory, bank, address, entry in stores]
-    named = [(RECEIVER_ERRORS[fault.bit_length() - 1], word) for _cycle, fault, word in faults]
+    named = [(ERRORS[fault.bit_length() - 1], word) for _cycle, fault, word in faults]
     assert all(fault.bit_count() == 1 for _cycle, fault, _word in faults)
     return entries, requests, named, bool(loaded[0])
 
@@ -134,14 +172,14 @@ def test_requests_wait_until_they_are_finished():
         frame(Opcode.READ, section_header(Memory.PROFILE, 0, 0, 512), KEY),
         frame(Opcode.READ, section_header(Memory.ACTIVATIONS, 0, 30, 0), KEY),
         frame(Opcode.WRITE, [], KEY)]
-    expected = [("read", 3, 2, 29, 1), ("run", 0xABCD1234), ("run", 0xFFFFFFFF),
+    expected = [("read", 3, 2, 29, 1), ("run", 0x1234, 0xABCD), ("run", 0xFFFF, 0xFFFF),
                 ("read", 8, 0, 0, 512), ("read", 3, 0, 30, 0)]
     for delay in (0, 1, 9):
         assert _talk(frames, delays=lambda delay=delay: delay) == (stores, expected, [], True)
 
 
 def test_one_word_per_cycle():
-    block = FrameReceiver(CONFIG)
+    block = Receiver(CONFIG)
     words, _stores = _section(random.Random(0), Memory.ACTIVATIONS, 0, 0, 9)
     two = frame(Opcode.WRITE, words, KEY) + frame(Opcode.IMAGE, words, KEY)
 
@@ -158,7 +196,7 @@ def test_one_word_per_cycle():
         await ctx.tick()
         assert ctx.get(block.loaded)
 
-    simulate(block, host, processes=(checksum(block, block.i.payload, late=False),))
+    simulate(block, host, processes=(checksum(block.checksum, late=False),))
 
 
 def _check_faults(cases):
@@ -167,7 +205,7 @@ def _check_faults(cases):
     A case is the frame's words, the error code, the index of the offending word, and perhaps good
     frames that come before.
     """
-    block, reset = FrameReceiver(CONFIG), Signal()
+    block, reset = Receiver(CONFIG), Signal()
     found = []
 
     async def host(ctx):
@@ -190,9 +228,12 @@ def _check_faults(cases):
             ctx.set(block.i.valid, 0)
 
     simulate(ResetInserter(reset)(block), host, processes=(
-        checksum(block, block.i.payload, late=False),))
+        checksum(block.checksum, late=False),))
     for (words, code, index, *_before), seen in zip(cases, found, strict=True):
-        assert seen == (1 << RECEIVER_ERRORS.index(code), index, 0, 0), (words, code)
+        assert seen is not None, (words, code)
+        fault, *where = seen
+        assert fault.bit_count() == 1 and ERRORS[fault.bit_length() - 1] == code, (words, code)
+        assert where == [index, 0, 0], (words, code)
 
 
 def _end(words):
@@ -294,8 +335,8 @@ def test_run_needs_an_image():
     assert not requests and not loaded
 
 
-def test_the_receiver_names_each_of_its_errors_once():
-    assert len(set(RECEIVER_ERRORS)) == len(RECEIVER_ERRORS)
+def test_every_error_of_a_frame_is_found_here():
     beyond = {ErrorCode.NONE, ErrorCode.DESCRIPTOR, ErrorCode.ADDRESS, ErrorCode.LINK_TIMEOUT,
               ErrorCode.WATCHDOG}
-    assert set(RECEIVER_ERRORS) | beyond == set(ErrorCode)
+    assert set(ERRORS) | beyond == set(ErrorCode)
+    assert set(ERRORS) | {ErrorCode.LINK_TIMEOUT} == set(LINK_ERRORS)

@@ -6,7 +6,7 @@ import random
 import pytest
 
 from tests.bench import checksum, recorder, simulate, stream_get, stream_put
-from xnorloom.hw.link.send import FrameSender
+from xnorloom.hw.link.framer import Framer
 from xnorloom.hw.spec.config import PRESETS
 from xnorloom.hw.spec.link import Opcode, frame
 
@@ -16,7 +16,7 @@ CONFIG = PRESETS["tiny"]
 @pytest.mark.parametrize("host", ["ready", "slow"])
 @pytest.mark.parametrize("source", ["ready", "slow"])
 def test_frames(host, source):
-    sender = FrameSender(CONFIG)
+    sender = Framer(CONFIG)
     rng = random.Random(host + source)
     frames = [(rng.choice([Opcode.RESULT, Opcode.DATA, Opcode.DONE]),
                [rng.choice([0, 0xFFFFFFFF, rng.getrandbits(32)]) for _ in range(length)])
@@ -44,9 +44,12 @@ def test_frames(host, source):
         taken.extend(await stream_get(ctx, sender.o, len(words), gap=gaps[host], limit=20))
 
     watch, sent = recorder(sender.sent)
-    simulate(sender, request, receive, processes=(watch, checksum(sender, sender.o.payload,
-                                                          late=source == "slow")))
-    assert taken == words
+    simulate(sender, request, receive, processes=(
+        watch, checksum(sender.checksum, late=source == "slow")))
+    ends = {sum(len(payload) + 4 for _opcode, payload in frames[:k + 1]) - 1
+            for k in range(len(frames))}
+    assert [(taken_word["word"], taken_word["last"]) for taken_word in taken] == [
+        (word, index in ends) for index, word in enumerate(words)]
     assert len(sent) == len(frames)
     if host == source == "ready":
         ends, cycle = [], -1
