@@ -1,8 +1,8 @@
 """Waves: their file, which cycles they show, how large they grow, what happens to a full disk."""
 
 import os
+import secrets
 import shutil
-import tempfile
 from pathlib import Path
 
 from xnorloom.sw.files import FileError, demand_writable
@@ -101,8 +101,8 @@ class Waves:
 
     Attributes
     ----------
-    file : Path or None
-        Where the simulator writes, once it is opened.
+    file : Path
+        Where the simulator writes once it is open.
 
     Raises
     ------
@@ -127,12 +127,12 @@ class Waves:
         check_room(self._target, 0)
         self.path = path
         self.window = window
-        self.folder = self.file = None
+        self.folder = folder / f".xnorloom-{secrets.token_hex(8)}"
+        self.file = self.folder / f"waves{path.suffix}"
 
     def open(self):
         """Makes the folder that the simulator writes to, on the disk of the file."""
-        self.folder = Path(tempfile.mkdtemp(prefix=".xnorloom-", dir=self._target.parent))
-        self.file = self.folder / f"waves{self.path.suffix}"
+        self.folder.mkdir(0o700)
 
     def environment(self):
         """What the server has to know: variables."""
@@ -176,5 +176,4 @@ class Waves:
 
     def drop(self):
         """Removes what was not kept."""
-        if self.folder is not None:
-            shutil.rmtree(self.folder, ignore_errors=True)
+        shutil.rmtree(self.folder, ignore_errors=True)

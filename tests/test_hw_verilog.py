@@ -80,7 +80,8 @@ def test_no_zero_of_a_memory_is_left(tiny):
 
 def test_the_profile_begins_with_zeros(tiny):
     """The host reads all of it, and the machine writes five words of eight."""
-    (module,) = re.findall(r"^module \w+__profile__bank .*?^endmodule", tiny, re.MULTILINE | re.DOTALL)
+    (module,) = re.findall(r"^module \w+__profile__bank .*?^endmodule", tiny,
+                           re.MULTILINE | re.DOTALL)
     (loop,) = _LOOP.finditer(tiny)
     assert loop[0] in module and int(loop[1]) == 8 * PROFILE_LAYERS
     assert f" cells [{8 * PROFILE_LAYERS - 1}:0];" in module
