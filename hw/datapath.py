@@ -100,7 +100,7 @@ class Datapath(wiring.Component):
             wiring.connect(m, row, writer.rows[unit])
         m.d.comb += [
             raw.raw.eq(self.layer.raw), writer.ready.eq(collector.ready),
-            tiles.step.eq(writer.tile_done | raw.tile_done),
+            tiles.step.eq(writer.tile_done | feed.raw_done),
             self.raw_request.eq(raw.request), self.done.eq(raw.done | writer.done),
             self.events.eq(Cat(feed.busy, feed.stalled_on_drain, feed.stalled_on_output)),
         ]

@@ -265,7 +265,7 @@ def test_ports_are_those_of_the_verilog():
     pytest.importorskip("amaranth")
     from xnorloom.hw.flow.verilog import emit
 
-    body = re.search(r"^module top\((.*?)\);(.*?)^endmodule", emit(PRESETS["tiny"]),
+    body = re.search(r"^module top ?\((.*?)\);(.*?)^endmodule", emit(PRESETS["tiny"]),
                      re.DOTALL | re.MULTILINE)
     ports = {name: (way[:-3] if way.endswith("put") else way, int(high or 0) + 1)
              for way, high, name in re.findall(

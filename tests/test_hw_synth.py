@@ -15,8 +15,11 @@ from xnorloom.hw.spec.config import PRESETS
 
 SMALL = PRESETS["small"]
 MEMORIES = {
-    "program", "profile", "datapath.taps", "datapath.pairs", "datapath.activations",
-    "datapath.weights", "datapath.unit.scales", "datapath.unit.biases", "datapath.unit.thresholds"}
+    "core.program.bank", "core.profile.bank", "core.datapath.taps.bank",
+    "core.datapath.pairs.bank", "core.datapath.activations.bank", "core.datapath.weights.bank",
+    "core.datapath.unit.scales", "core.datapath.unit.biases", "core.datapath.unit.thresholds"}
+QUEUE_CELLS = 9
+"""Distributed RAM of four bits for the queue's words of 33."""
 
 
 @pytest.fixture(scope="module")
@@ -39,14 +42,16 @@ def test_memories_land_in_block_ram(small, modules):
     for path in MEMORIES:
         # Neither a bypass around the memory nor a memory of flip-flops.
         assert modules[path]["own"] | {"block_ram": 0} == dict.fromkeys(RESOURCES, 0)
-    # No distributed RAM, no latches, no other kind of cell at all.
-    assert set(small["cells"]) == {"CCU2C", "DP16KD", "LUT4", "MULT18X18D", "TRELLIS_FF"}
+    # No distributed RAM but the queue's, no latches, no other kind of cell at all.
+    assert set(small["cells"]) == {"CCU2C", "DP16KD", "LUT4", "MULT18X18D", "TRELLIS_DPR16X4",
+                                   "TRELLIS_FF"}
+    assert small["cells"]["TRELLIS_DPR16X4"] == QUEUE_CELLS
 
 
 def test_scale_multipliers_land_in_dsp_blocks(small, modules):
     assert small["cells"]["MULT18X18D"] == SMALL.cols * SMALL.units
     assert {path: module["own"]["dsp"] for path, module in modules.items()
-            if module["own"]["dsp"]} == {"datapath.unit.scale": SMALL.cols * SMALL.units}
+            if module["own"]["dsp"]} == {"core.datapath.unit.scale": SMALL.cols * SMALL.units}
 
 
 def test_sums(small, modules):
@@ -54,12 +59,13 @@ def test_sums(small, modules):
     assert top["path"] == "top" and top["instances"] == 1
     for resource in RESOURCES:
         assert top[resource] == sum(module["own"][resource] for module in modules.values())
-    assert top["lut"] == small["cells"]["LUT4"] + 2 * small["cells"]["CCU2C"]
-    assert modules["datapath.array.element"]["instances"] == SMALL.rows * SMALL.cols
+    assert top["lut"] == (small["cells"]["LUT4"] + 2 * small["cells"]["CCU2C"]
+                          + 4 * small["cells"]["TRELLIS_DPR16X4"])
+    assert modules["core.datapath.array.element"]["instances"] == SMALL.rows * SMALL.cols
     assert small["lut_per_operation"] == (
-        modules["datapath.array"]["lut"] / (2 * SMALL.rows * SMALL.cols * SMALL.lanes))
+        modules["core.datapath.array"]["lut"] / (2 * SMALL.rows * SMALL.cols * SMALL.lanes))
     assert small["rest_per_array"] == pytest.approx(
-        top["lut"] / modules["datapath.array"]["lut"] - 1)
+        top["lut"] / modules["core.datapath.array"]["lut"] - 1)
 
 
 def test_area_of_the_array(small):

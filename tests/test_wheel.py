@@ -39,7 +39,7 @@ image = xnorloom.compile(snapped, machine="tiny", in_shape=(1, 3, 3), output="ne
 driver = Driver(ReferenceMachine(xnorloom.machine("tiny")), image)
 driver.load()
 assert np.array_equal(driver.run(images.numpy()).outputs, snapped(images).numpy())
-assert "module top(" in xnorloom.verilog("tiny", output="top.v")
+assert "module top " in xnorloom.verilog("tiny", output="top.v")
 print(xnorloom.__version__, xnorloom.__file__)
 """
 

@@ -79,7 +79,9 @@ class FaultCollector(wiring.Component):
         for name in faults.signature.members:
             caught[name] = Signal.like(getattr(faults, name), name=f"caught_{name}")
             m.d.sync += caught[name].eq(getattr(faults, name))
-        link, hung = caught["link"].any(), caught["hung"]
+        # It goes on to whether a word is taken, so it comes out of a register.
+        m.d.sync += self.refused.eq(faults.link.any())
+        link, hung = self.refused, caught["hung"]
         memories = Signal(len(FAULT_MEMORIES))
         m.d.comb += [memories[k].eq(fault & ~caught["memories"][:k].any())
                      for k, fault in enumerate(caught["memories"])]
@@ -91,7 +93,6 @@ class FaultCollector(wiring.Component):
         m.d.comb += [
             memory.eq(choose((memories[k], int(number))
                              for k, number in enumerate(FAULT_MEMORIES))),
-            self.refused.eq(link),
             self.halts.eq((link | descriptor | stepped | hung) & ~self.halt),
         ]
         code = choose([*zip(caught["link"], LINK_ERRORS, strict=True),

@@ -39,8 +39,8 @@ def synthesize(config: MachineConfig, target: str = "ecp5", *, verilog: str | No
     """Synthesizes a machine and counts what every kind of module takes.
 
     Modules keep their borders, so that an area belongs to a module; what optimization across
-    borders would save is not in the figures. Only feed and writer swallow their parts. Modules of
-    equal text are synthesized once.
+    borders would save is not in the figures. Only what is listed in :data:`PARTS` dissolves.
+    Modules of equal text are synthesized once.
 
     Parameters
     ----------
