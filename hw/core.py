@@ -145,7 +145,7 @@ class Core(wiring.Component):
         m.d.comb += [
             answers.raw_request.eq(datapath.raw_request), answers.done.eq(sequencer.done),
             answers.layers.eq(sequencer.layers), answers.read.eq(read),
-            answers.length.eq(readback.length), deframer.finished.eq(answers.finished),
+            answers.length.eq(readback.length),
             framer.request.eq(answers.request), framer.opcode.eq(answers.opcode),
             framer.length.eq(answers.length_o), answers.idle.eq(framer.idle),
             answers.sent.eq(framer.sent),
@@ -153,6 +153,8 @@ class Core(wiring.Component):
             checksum.start.eq(Mux(framer.idle, deframer.checksum.first, framer.checksum.first)),
             checksum.valid.eq(deframer.checksum.checked | framer.checksum.checked),
         ]
+        # The end of an answer comes from the far end of the link: a cycle to cross the chip.
+        m.d.sync += deframer.finished.eq(answers.finished)
         for end in (deframer.checksum, framer.checksum):
             m.d.comb += [end.crc.eq(checksum.crc), end.pending.eq(checksum.pending)]
         return answers.pending | ~queue.empty

@@ -23,7 +23,7 @@ _DEVICE = ["--25k", "--package", "CABGA381", "--speed", "6", "--out-of-context"]
 _KINDS = ("TRELLIS_COMB", "TRELLIS_FF", "DP16KD", "MULT18X18D")
 
 
-def route(config: MachineConfig, *, target_megahertz: float = 115.0, seed: int = 2,
+def route(config: MachineConfig, *, target_megahertz: float = 115.0, seed: int = 5,
           verilog: str | None = None, progress: Callable[[float], None] | None = None) -> dict:
     """Synthesizes a machine flat, places and routes it.
 
