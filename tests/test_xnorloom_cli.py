@@ -76,6 +76,22 @@ def test_a_wrong_machine_is_refused_by_name(capsys, tmp_path, monkeypatch, machi
     assert not Path("top.v").exists()
 
 
+@pytest.mark.parametrize("words", [
+    ["compile", "FILE", "-o", "FILE"], ["compile", "FILE", "-o", "LINK"],
+    ["verilog", "--machine", "MACHINE.toml", "-o", "MACHINE.toml"],
+    ["compare", "FILE", "--json", "FILE"], ["estimate", "FILE", "--json", "LINK"],
+    ["inspect", "FILE", "--json", "FILE"]])
+def test_what_is_read_is_not_written_over(capsys, tmp_path, monkeypatch, words):
+    monkeypatch.chdir(tmp_path)
+    Path("FILE").write_bytes(b"dear")
+    Path("LINK").symlink_to("FILE")
+    Path("MACHINE.toml").write_text('preset = "tiny"')
+    assert cli.main(words) == 2
+    assert "must not be a file that is read for it" in capsys.readouterr().err
+    assert Path("FILE").read_bytes() == b"dear"
+    assert Path("MACHINE.toml").read_text() == 'preset = "tiny"'
+
+
 def test_an_output_that_cannot_be_written_is_refused_before_the_work(capsys, tmp_path):
     (tmp_path / "file").write_text("x")
     text = refusal(capsys, "verilog", "-o", tmp_path / "file" / "top.v")

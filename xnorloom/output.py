@@ -29,16 +29,25 @@ def check_input(path, what):
     return path
 
 
-def check_output(path, what):
+def check_output(path, what, *read):
     """Returns the path of a file that can be written, before the work for it begins.
 
     Nothing is created yet: see :func:`make_folder`.
 
+    Parameters
+    ----------
+    path : path
+        The file.
+    what : str
+        Its role, for messages.
+    *read
+        What the work reads; those that are paths are not to be lost.
+
     Raises
     ------
     UserError
-        If it is no regular file, or its folder cannot be written, or cannot be created; ``what``
-        names the file's role.
+        If it is no regular file, or its folder cannot be written, or cannot be created, or it is
+        read.
     """
     try:
         folder = demand_writable(path, what).parent
@@ -51,6 +60,10 @@ def check_output(path, what):
     except OSError as error:
         raise UserError(f"{what} {str(path)!r} cannot be written: "
                         f"{os.strerror(error.errno or 0)}") from None
+    for source in read:
+        if isinstance(source, (str, os.PathLike)) and Path(path).exists() \
+                and Path(source).exists() and Path(path).samefile(source):
+            raise UserError(f"{what} {str(path)!r} must not be a file that is read for it")
     return Path(path)
 
 

@@ -96,7 +96,7 @@ def estimate(options):
     from ..report.tables import estimate_table
 
     if options.json is not None:
-        check_output(options.json, "Result")
+        check_output(options.json, "Result", options.image)
     result = estimate(options.image)
     if options.json is not None:
         write_json(options.json, result)
@@ -111,7 +111,7 @@ def inspect(options):
     from ..report.tables import inspect_tables
 
     if options.json is not None:
-        check_output(options.json, "Result")
+        check_output(options.json, "Result", options.image)
     result = inspect(options.image)
     if options.json is not None:
         write_json(options.json, result)
@@ -126,7 +126,7 @@ def synth(options):
     from ..report.tables import area_table
 
     if options.json is not None:
-        check_output(options.json, "Result")
+        check_output(options.json, "Result", options.machine)
     result = synth(options.machine, target=options.target, verbose=True)
     if options.json is not None:
         write_json(options.json, result)
@@ -140,7 +140,7 @@ def route(options):
     from ..report.tables import route_lines
 
     if options.json is not None:
-        check_output(options.json, "Result")
+        check_output(options.json, "Result", options.machine)
     result = route(options.machine, verbose=True)
     if options.json is not None:
         write_json(options.json, result)

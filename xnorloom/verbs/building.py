@@ -122,7 +122,7 @@ def compile(model, machine="default", *, in_shape=None, batch=None, output=None,
     """
     config = load_machine(machine)
     if output is not None:
-        check_output(output, "Image")
+        check_output(output, "Image", model, machine)
     with track("compile", shown=verbose):
         network, snapped, _model = load_network(model, config, in_shape)
         from xnorloom.sw.passes.compiler import compile_network
@@ -186,7 +186,7 @@ def verilog(machine="default", *, popcount="plain", name="top", output=None):
     """
     config = load_machine(machine)
     if output is not None:
-        check_output(output, "Verilog")
+        check_output(output, "Verilog", machine)
 
     from xnorloom.hw.flow.verilog import emit
 

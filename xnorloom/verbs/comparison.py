@@ -59,7 +59,7 @@ def compare(model, data="digits", machine="default", *, in_shape=None, count=Non
     start = time.monotonic()
     config = load_machine(machine)
     if json is not None:
-        check_output(json, "Report")
+        check_output(json, "Report", model, machine)
     images, labels = test_images(data, count)
     prepared = _Prepared(model, config, images, in_shape, batch, verbose)
     # The checkpoint's float accuracy was measured on all test images of its own data set.

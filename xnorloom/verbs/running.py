@@ -85,13 +85,13 @@ def simulate(image, data="digits", *, count=None, engine="verilator", waves=None
     ValueError
         If the image, the data, an output or a tool is not as it must be.
     """
-    image = load_image(image)
+    path, image = image, load_image(image)
     if json is not None:
-        check_output(json, "Result")
+        check_output(json, "Result", path)
     if window is not None and waves is None:
         raise UserError("Window of cycles must come with a file for waves")
     if waves is not None:
-        check_output(waves, "Waves")
+        check_output(waves, "Waves", path)
         count = count or image.batch
     images, labels = test_images(data, count)
     images = real_images(image.metadata["input"], images)
