@@ -144,24 +144,12 @@ class _Layer:
 
     def check_output(self, layout):
         """The descriptor against the layout of the map that the layer writes."""
-        table = self.layer["output"]["table"]
+        output = self.layer["output"]
         self.equal("code_bits", layout.planes)
-        packed = sum(bit << 4 * code + plane for code, row in enumerate(table)
-                     for plane, bit in enumerate(row))
-        line_words, line_banks = divmod(layout.pitch_x, layout.rows)
-        image_words, image_banks = divmod(layout.pitch_x * layout.pitch_y, layout.rows)
-        for name, wanted in (
-                ("out_base", self.layer["output"]["base"]), ("out_tile_words", layout.tile_words),
-                ("out_plane_words", layout.words), ("out_stride_x", layout.stride_x),
-                ("out_stride_y", layout.stride_y), ("out_phase_x", layout.phase_words),
-                ("out_line_banks", line_banks), ("out_line_words", line_words * layout.tile_words),
-                ("out_image_banks", image_banks),
-                ("out_image_words", image_words * layout.tile_words),
-                ("planes_low", packed & 0xFFFFFFFF), ("planes_high", packed >> 32)):
-            self.equal(name, wanted)
-        # A step from line phase to line phase that is never taken may have any value.
-        if min(layout.height, layout.stride_y) > 1:
-            self.equal("out_phase_y", layout.stride_x * layout.phase_words)
+        for name, wanted in layout.output_fields(output["base"], output["table"]).items():
+            # A step from line phase to line phase that is never taken may have any value.
+            if name != "out_phase_y" or min(layout.height, layout.stride_y) > 1:
+                self.equal(name, wanted)
 
     def check_taps(self):
         """Kernel taps: the bank of row 0."""

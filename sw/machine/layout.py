@@ -130,6 +130,33 @@ class MapLayout:
         """All fields, in order."""
         return dataclasses.asdict(self)
 
+    def output_fields(self, base, table):
+        """Fields of a descriptor that say where and how the layer's codes are written.
+
+        Parameters
+        ----------
+        base : int
+            Address of slot 0 of phase 0.
+        table : bits, shape ``(2 ** planes, planes)``
+            Planes of every code.
+
+        Returns
+        -------
+        dict
+        """
+        packed = sum(int(bit) << 4 * code + plane for code, row in enumerate(table)
+                     for plane, bit in enumerate(row))
+        line_words, line_banks = divmod(self.pitch_x, self.rows)
+        image_words, image_banks = divmod(self.pitch_x * self.pitch_y, self.rows)
+        return {
+            "out_base": base, "out_tile_words": self.tile_words, "out_plane_words": self.words,
+            "out_stride_x": self.stride_x, "out_stride_y": self.stride_y,
+            "out_phase_x": self.phase_words, "out_phase_y": self.stride_x * self.phase_words,
+            "out_line_banks": line_banks, "out_line_words": line_words * self.tile_words,
+            "out_image_banks": image_banks, "out_image_words": image_words * self.tile_words,
+            "planes_low": packed & 0xFFFFFFFF, "planes_high": packed >> 32,
+        }
+
     def places(self):
         """Bank and relative address of word 0 of every pixel.
 

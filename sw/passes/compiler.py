@@ -277,20 +277,9 @@ def _layer_fields(plan, memory, config, maps, addresses, pad_base):
 
 def _output_fields(layer, memory, config, out, address):
     form = layer.requantize.format
-    planes = np.zeros(16, dtype=np.uint64)
-    planes[:len(form.table)] = np.asarray(form.table, dtype=np.uint64) @ (
-        np.uint64(1) << np.arange(form.planes, dtype=np.uint64))
-    packed = sum(int(bits) << 4 * code for code, bits in enumerate(planes))
-    line_words, line_banks = divmod(out.pitch_x, config.rows)
-    image_words, image_banks = divmod(out.pitch_x * out.pitch_y, config.rows)
     return {
         "code_bits": form.planes,
         "threshold_base": memory[Memory.THRESHOLDS].place(
             pack_thresholds(layer.requantize.thresholds, config), align=len(form.table)),
-        "out_base": address, "out_tile_words": out.tile_words, "out_plane_words": out.words,
-        "out_stride_x": out.stride_x, "out_stride_y": out.stride_y,
-        "out_phase_x": out.phase_words, "out_phase_y": out.stride_x * out.phase_words,
-        "out_line_banks": line_banks, "out_line_words": line_words * out.tile_words,
-        "out_image_banks": image_banks, "out_image_words": image_words * out.tile_words,
-        "planes_low": packed & 0xFFFFFFFF, "planes_high": packed >> 32,
+        **out.output_fields(address, form.table),
     }
