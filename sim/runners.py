@@ -91,8 +91,8 @@ class _Verilator(_Contained, runner.Verilator):
         """cocotb's main program, with waves that can be off, and an end that is one."""
         text = source.read_text()
         if text.count(_DUMP) != 1 or "static vluint64_t main_time" not in text:
-            raise ToolMissing(f"Simulation needs a cocotb whose {source.name!r} writes "
-                                        f"waves as that of 2.0 does")
+            raise ToolMissing(f"Simulation needs a cocotb whose {source.name!r} writes waves as "
+                              f"that of 2.0 does")
         text = text.replace("static vluint64_t main_time", _ADDITIONS
                             + "\nstatic vluint64_t main_time", 1)
         main = self.build_dir.parent / "main.cpp"

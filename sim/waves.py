@@ -5,7 +5,7 @@ import secrets
 import shutil
 from pathlib import Path
 
-from xnorloom.sw.files import FileError, demand_writable
+from xnorloom.sw.files import FileError, demand_writable, move_into_place
 
 from . import toolchain
 from .errors import SimulationError
@@ -167,9 +167,7 @@ class Waves:
         if sentence := self.full_disk():
             raise SimulationError(sentence)
         try:
-            if self._target.exists():
-                shutil.copymode(self._target, self.file)
-            self.file.replace(self._target)
+            move_into_place(self.file, self._target)
         except OSError as error:
             raise SimulationError(f"Waves must be a file that can be written, not "
                                   f"{str(self.path)!r}: {error.strerror or error}") from None

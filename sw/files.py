@@ -8,7 +8,7 @@ import shutil
 import stat
 from pathlib import Path
 
-__all__ = ["FileError", "demand_writable", "whole_file"]
+__all__ = ["FileError", "demand_writable", "move_into_place", "whole_file"]
 
 _KINDS = ((stat.S_ISDIR, "folder"), (stat.S_ISFIFO, "pipe"), (stat.S_ISSOCK, "socket"),
           (stat.S_ISCHR, "device"), (stat.S_ISBLK, "device"))
@@ -76,6 +76,13 @@ def _refused(path, what, error):
     return f"{what} {str(path)!r} cannot be written: {reason}"
 
 
+def move_into_place(file, target):
+    """Moves a finished file over what lies at its target, whose mode it takes over."""
+    if target.exists():
+        shutil.copymode(target, file)
+    file.replace(target)
+
+
 @contextlib.contextmanager
 def whole_file(path, what="File"):
     """Gives a temporary path beside a file and moves it there at the end.
@@ -101,9 +108,7 @@ def whole_file(path, what="File"):
     try:
         temporary.touch(exist_ok=False)
         yield temporary
-        if target.exists():
-            shutil.copymode(target, temporary)
-        temporary.replace(target)
+        move_into_place(temporary, target)
     except OSError as error:
         raise FileError(_refused(path, what, error)) from None
     finally:

@@ -10,6 +10,18 @@ def _print(thing):
     console.print(thing)
 
 
+def _kept(options, read, call):
+    """Result of a call, also written as JSON if that is asked for; ``read`` is what it reads."""
+    from ..output import check_output, write_json
+
+    if options.json is not None:
+        check_output(options.json, "Result", read)
+    result = call()
+    if options.json is not None:
+        write_json(options.json, result)
+    return result
+
+
 def train(options):
     from .. import train
     from ..report.tables import accuracy_line
@@ -92,14 +104,9 @@ def table(options):
 
 def estimate(options):
     from .. import estimate
-    from ..output import check_output, write_json
     from ..report.tables import estimate_table
 
-    if options.json is not None:
-        check_output(options.json, "Result", options.image)
-    result = estimate(options.image)
-    if options.json is not None:
-        write_json(options.json, result)
+    result = _kept(options, options.image, lambda: estimate(options.image))
     _print(estimate_table(result["layers"], f"{options.image}: {result['images']} images per run, "
                                             f"machine {result['machine']}"))
     return 0
@@ -107,14 +114,9 @@ def estimate(options):
 
 def inspect(options):
     from .. import inspect
-    from ..output import check_output, write_json
     from ..report.tables import inspect_tables
 
-    if options.json is not None:
-        check_output(options.json, "Result", options.image)
-    result = inspect(options.image)
-    if options.json is not None:
-        write_json(options.json, result)
+    result = _kept(options, options.image, lambda: inspect(options.image))
     for table in inspect_tables(result):
         _print(table)
     return 0
@@ -122,28 +124,19 @@ def inspect(options):
 
 def synth(options):
     from .. import synth
-    from ..output import check_output, write_json
     from ..report.tables import area_table
 
-    if options.json is not None:
-        check_output(options.json, "Result", options.machine)
-    result = synth(options.machine, target=options.target, verbose=True)
-    if options.json is not None:
-        write_json(options.json, result)
+    result = _kept(options, options.machine,
+                   lambda: synth(options.machine, target=options.target, verbose=True))
     _print(area_table(result))
     return 0
 
 
 def route(options):
     from .. import route
-    from ..output import check_output, write_json
     from ..report.tables import route_lines
 
-    if options.json is not None:
-        check_output(options.json, "Result", options.machine)
-    result = route(options.machine, verbose=True)
-    if options.json is not None:
-        write_json(options.json, result)
+    result = _kept(options, options.machine, lambda: route(options.machine, verbose=True))
     for line in route_lines(result):
         _print(line)
     return 0
