@@ -3,17 +3,40 @@
 from amaranth.hdl import signed, unsigned
 from amaranth.lib import data
 
-from ..spec.descriptor import PAIR, TAP, descriptor_limits
+from ..spec.descriptor import (
+    COLUMN_FIELDS,
+    FEED_FIELDS,
+    OUTPUT_FIELDS,
+    PAIR,
+    TAP,
+    TERM,
+    descriptor_limits,
+)
 
-__all__ = ["PairLayout", "TapLayout", "assign_word", "layer_layout", "record_layout"]
+__all__ = ["PairLayout", "TapLayout", "TermLayout", "assign_word", "column_layout", "feed_layout",
+           "layer_layout", "output_layout", "record_layout"]
 
 
-def layer_layout(config):
-    """One layer as the sequencer hands it to feed, drain and writer: every field as wide as its
-    largest legal value on this machine."""
-    return data.StructLayout({
-        name: unsigned(max(1, high.bit_length()))
-        for name, (_low, high) in descriptor_limits(config).items()})
+def layer_layout(config, fields=None):
+    """Fields of a descriptor, every one as wide as its largest legal value on this machine."""
+    limits = descriptor_limits(config)
+    return data.StructLayout({name: unsigned(max(1, limits[name][1].bit_length()))
+                              for name in fields or limits})
+
+
+def feed_layout(config):
+    """What the feed knows of a layer."""
+    return layer_layout(config, FEED_FIELDS)
+
+
+def column_layout(config):
+    """What the columns know of a layer."""
+    return layer_layout(config, COLUMN_FIELDS)
+
+
+def output_layout(config):
+    """What the output knows of a layer."""
+    return layer_layout(config, OUTPUT_FIELDS)
 
 
 def record_layout(record):
@@ -22,6 +45,9 @@ def record_layout(record):
         field.name: signed(field.bits) if field.signed else unsigned(field.bits)
         for field in record.fields.values()})
 
+
+TermLayout = record_layout(TERM)
+"""One term."""
 
 TapLayout = record_layout(TAP)
 """One kernel tap."""

@@ -12,7 +12,7 @@ from pathlib import Path
 
 __all__ = ["ConfigError", "MachineConfig", "PRESETS", "load_machine"]
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 """Version of the link frames, the descriptors and the memory format. Part of every frame."""
 
 
@@ -49,33 +49,40 @@ class MachineConfig:
     scale_bits: int = 16
     #: An accumulator, a bias and a threshold, including the sign.
     acc_bits: int = 28
-    #: Widest output code, and so the number of planes it is stored as.
+    #: Widest code found by thresholds.
     code_bits: int = 4
+    #: Whether codes of up to 8 bits can be found by multiplication.
+    rescale: bool = True
+    #: Whether lines and columns at the border of a map can have biases of their own.
+    border_classes: bool = True
+    #: Pooled pixels that can be open at a time, per column; 0: there is no pooling.
+    pool_depth: int = 512
     #: Entries of ``lanes`` bits per activation bank (one bank per row).
-    activation_depth: int = 1024
+    activation_depth: int = 4096
     #: Entries of ``lanes`` bits per weight bank (one bank per column).
     weight_depth: int = 2048
     #: Scales per column: one per column tile and pass.
     scale_depth: int = 1024
-    #: Biases per column: one per column tile.
-    bias_depth: int = 512
-    #: Thresholds per column: ``2 ** code_bits`` per column tile.
-    threshold_depth: int = 512
+    #: Biases and thresholds per column: a block of ``2 ** code_bits`` per column tile.
+    parameter_depth: int = 512
+    #: Terms, over all layers.
+    term_depth: int = 128
     #: Kernel taps, over all layers.
-    tap_depth: int = 256
+    tap_depth: int = 512
     #: Plane pairs, over all layers.
     pair_depth: int = 256
     #: Words of program memory: one descriptor per layer.
-    program_depth: int = 512
+    program_depth: int = 4096
     #: Register stages inside the popcount: 1 (at its output) or 2 (also after groups of lanes).
     popcount_stages: int = 2
 
     _RANGES = {
         "rows": (1, 32), "cols": (1, 64), "lanes": (1, 1024), "units": (1, 32),
         "count_bits": (4, 17), "scale_bits": (2, 18), "acc_bits": (8, 32), "code_bits": (1, 4),
-        "activation_depth": (2, 65536), "weight_depth": (2, 65536), "scale_depth": (2, 65536),
-        "bias_depth": (2, 65536), "threshold_depth": (2, 65536), "tap_depth": (2, 65536),
-        "pair_depth": (2, 65536), "program_depth": (32, 65536), "popcount_stages": (1, 2),
+        "pool_depth": (0, 65536), "activation_depth": (2, 65536), "weight_depth": (2, 65536),
+        "scale_depth": (2, 65536), "parameter_depth": (2, 65536), "term_depth": (2, 65536),
+        "tap_depth": (2, 65536), "pair_depth": (2, 65536), "program_depth": (32, 65536),
+        "popcount_stages": (1, 2),
     }
 
     def __post_init__(self):
@@ -85,9 +92,10 @@ class MachineConfig:
                 raise ConfigError(
                     f"Machine field '{field}' must be an integer from {low} to {high}, "
                     f"not {value!r}")
-        if not isinstance(self.doubling, bool):
-            raise ConfigError(f"Machine field 'doubling' must be true or false, "
-                              f"not {self.doubling!r}")
+        for field in ("doubling", "rescale", "border_classes"):
+            if not isinstance(getattr(self, field), bool):
+                raise ConfigError(f"Machine field {field!r} must be true or false, "
+                                  f"not {getattr(self, field)!r}")
         if not isinstance(self.name, str) or not self.name.replace("-", "_").isidentifier():
             raise ConfigError(f"Machine field 'name' must be an identifier, not {self.name!r}")
         if self.rows % self.units:
@@ -179,12 +187,12 @@ def _name_of(path):
 
 PRESETS = {
     config.name: config for config in (
-        MachineConfig(name="tiny", rows=2, cols=2, lanes=8, popcount_stages=1,
-                      activation_depth=512, weight_depth=512, scale_depth=512, bias_depth=256),
-        MachineConfig(name="small", rows=4, cols=4, lanes=32, popcount_stages=2,
-                      activation_depth=512, weight_depth=1024, scale_depth=1024, bias_depth=512),
-        MachineConfig(name="default", rows=8, cols=8, lanes=64),
-        MachineConfig(name="wide", rows=8, cols=16, lanes=128, units=2),
+        MachineConfig(name="tiny", rows=2, cols=2, lanes=8, popcount_stages=1, pool_depth=64,
+                      activation_depth=1024, weight_depth=1024, scale_depth=1024),
+        MachineConfig(name="small", rows=4, cols=4, lanes=32, popcount_stages=2, pool_depth=256,
+                      activation_depth=1024, weight_depth=1024),
+        MachineConfig(name="default", rows=4, cols=16, lanes=64),
+        MachineConfig(name="wide", rows=4, cols=64, lanes=64),
     )
 }
 """The named machines, from smallest to largest."""

@@ -10,7 +10,8 @@ Every frame, both ways, is ::
 
 Payloads from the host
     ``IMAGE``, ``WRITE``: sections until the payload ends. A section is two words,
-    ``memory | bank << 8`` and ``start | count << 16``, then ``count * entry_words`` words.
+    ``memory | bank << 8 | after << 16`` and ``start | count << 16``, then ``count * entry_words``
+    words; ``after`` is reserved and 0.
     ``IMAGE`` replaces the program: it alone lets the machine run.
     ``RUN``: one word, ``first layer | layers << 16``. ``READ``: the two words of a section header.
 Payloads from the machine
