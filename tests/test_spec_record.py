@@ -63,7 +63,7 @@ def test_unused_bits_are_ignored(words):
 
 
 def test_absent_fields_are_zero():
-    assert TAP.pack() == [0, 0]
+    assert TAP.pack() == [0] * len(TAP)
     assert TAP.pack(offset=-1) == [0xFFFF, 0]
     assert TAP.pack(rotation=255, right=7) == [0xFF0000, 7 << 9]
 

@@ -1,6 +1,6 @@
 """Fetches layer descriptors ahead of their use, and checks every field."""
 
-from amaranth.hdl import Cat, Module, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
@@ -37,7 +37,7 @@ def _violated(config, index, word):
 class DescriptorFetch(wiring.Component):
     """Reads descriptors from program memory, one word per cycle, one layer ahead of the machine.
 
-    A layer is ready ``len(DESCRIPTOR) + 2`` cycles after ``start``, or after the layer before was
+    A layer is ready :data:`hw.spec.cycles.FETCH_CYCLES` cycles after ``start``, or after the layer before was
     taken.
 
     Members
@@ -65,7 +65,7 @@ class DescriptorFetch(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        words = len(DESCRIPTOR)
+        words = DESCRIPTOR.used
         address, begins, waiting = Signal(16 + WORDS_LOG + 1), Signal(), Signal()
         # One bit travels along: at k, word k is read, word k - 1 arrives, word k - 2 is checked.
         later = Signal(words + 1)
@@ -91,7 +91,8 @@ class DescriptorFetch(wiring.Component):
             with m.If(turn[index + 1]):
                 m.d.sync += assign_word(DESCRIPTOR, self.o.payload, index, self.read.data)
         with m.If(self.read.en):
-            m.d.sync += address.eq(address + 1)
+            # Words without a field are not read.
+            m.d.sync += address.eq(address + Mux(turn[words - 1], len(DESCRIPTOR) - words + 1, 1))
         with m.If(begins):
             m.d.sync += waiting.eq(0)
         with m.If(turn[words]):

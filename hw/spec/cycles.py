@@ -36,7 +36,7 @@ SCALE_LATENCY = 4
 PARAMETER_CYCLES = 4
 """Cycles to load the parameters of a column tile, besides one per entry."""
 
-FETCH_CYCLES = len(DESCRIPTOR) + 2
+FETCH_CYCLES = DESCRIPTOR.used + 2
 """Cycles to fetch a descriptor; hidden under the layer before, if that is longer."""
 
 
