@@ -16,8 +16,9 @@ from dataclasses import dataclass
 
 from .descriptor import DESCRIPTOR
 
-__all__ = ["LayerCycles", "RunCycles", "SEARCH_CYCLES", "first_issue_cycles", "predict_layer",
-           "predict_run", "requantize_cycles"]
+__all__ = ["FIRST_ISSUE_CYCLES", "LayerCycles", "PARAMETER_CYCLES", "RunCycles",
+           "SEARCH_CYCLES", "first_issue_cycles",
+           "predict_layer", "predict_run", "requantize_cycles"]
 
 SEARCH_CYCLES = 3
 """Cycles between two levels of one threshold search."""
@@ -35,6 +36,12 @@ SCALE_LATENCY = 4
 FETCH_CYCLES = len(DESCRIPTOR) + 2
 """Cycles to fetch a descriptor; hidden under the layer before, if that is longer."""
 
+PARAMETER_CYCLES = 4
+"""Cycles to load the parameters of a column tile, besides one per entry."""
+
+FIRST_ISSUE_CYCLES = 7
+"""Cycles of table look-ups before a layer's first step."""
+
 
 def requantize_cycles(config):
     """Cycles per code bit in which a tile is requantized and written: one per row."""
@@ -42,9 +49,9 @@ def requantize_cycles(config):
 
 
 def first_issue_cycles(config):
-    """Cycles from a layer's start to its first step: table lookup, or the first tile's
+    """Cycles from a layer's first cycle to its first step: table look-ups, or the first tile's
     positions."""
-    return max(4, config.rows + 1)
+    return max(FIRST_ISSUE_CYCLES, config.rows + 1)
 
 
 @dataclass(frozen=True)
