@@ -33,8 +33,9 @@ ELEMENT_LATENCY = 2
 SCALE_LATENCY = 4
 """Cycles from a count to its accumulator at the output of the scale-and-accumulate unit."""
 
-PARAMETER_CYCLES = 4
-"""Cycles to load the parameters of a column tile, besides one per entry."""
+PARAMETER_CYCLES = 2
+"""Cycles by which the first pass of a sweep follows the first one of the sweep before, on top of
+the entries of a block."""
 
 FETCH_CYCLES = DESCRIPTOR.used + 2
 """Cycles to fetch a descriptor; hidden under the layer before, if that is longer."""
@@ -46,7 +47,7 @@ def first_issue_cycles(config):
     return max(FIRST_ISSUE_CYCLES, config.rows + 1)
 
 
-FIRST_ISSUE_CYCLES = 8
+FIRST_ISSUE_CYCLES = 7
 """Cycles of table look-ups before the first step."""
 
 
