@@ -32,6 +32,10 @@ ELEMENT_LATENCY = 2
 SCALE_LATENCY = 4
 """Cycles from a count to its accumulator at the output of the scale-and-accumulate unit."""
 
+PARAMETER_CYCLES = 2
+"""Cycles by which the first pass of a sweep follows the first one of the sweep before, on top of
+the entries of a block."""
+
 FETCH_CYCLES = len(DESCRIPTOR) + 2
 """Cycles to fetch a descriptor; hidden under the layer before, if that is longer."""
 
