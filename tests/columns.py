@@ -137,8 +137,11 @@ def play_columns(config, works, *, gap=lambda: 0):
         What was seen, and what was to be expected.
     """
     block, seen, expected = Columns(config), Played(), Played()
-    drain, units, cols = config.drain_cycles, config.units, config.cols
-    places = [(c, u) for c in range(cols) for u in range(units)]
+    cols = config.cols
+    places = [(c, u) for c in range(cols) for u in range(config.units)]
+    codes = [signal for c, u in places
+             for signal in (block.codes[c][u].valid, block.codes[c][u].payload)]
+    draining = set()
     for played in (seen, expected):
         played.codes, played.accs = ({place: [] for place in places} for _ in range(2))
     clock = 0
@@ -147,16 +150,21 @@ def play_columns(config, works, *, gap=lambda: 0):
         """One cycle: what drains in it, and what is seen."""
         nonlocal clock
         now = (schedule or {}).pop(clock, {})
-        for c, u in places:
-            port = block.counts[c][u]
-            first, count = now.get((c, u), (0, None))
-            ctx.set(port.valid, count is not None)
-            ctx.set(port.payload, {"first": first, "count": count or 0})
-        if config.border_classes:
-            ctx.set(block.classes.valid, "classes" in now)
-            ctx.set(block.classes.payload, now.get("classes", [0] * config.rows))
-        codes = [signal for c, u in places
-                 for signal in (block.codes[c][u].valid, block.codes[c][u].payload)]
+        if "classes" in now and config.border_classes:
+            ctx.set(block.classes.valid, 1)
+            ctx.set(block.classes.payload, now["classes"])
+        elif config.border_classes:
+            ctx.set(block.classes.valid, 0)
+        drains = now.keys() - {"classes"}
+        for c, u in drains:
+            first, count = now[c, u]
+            ctx.set(block.counts[c][u].valid, 1)
+            ctx.set(block.counts[c][u].payload, {"first": first, "count": count})
+        for c, u in draining - drains:
+            ctx.set(block.counts[c][u].valid, 0)
+            ctx.set(block.counts[c][u].payload, {"first": 0, "count": 0})
+        draining.clear()
+        draining.update(drains)
         _clk, _rst, arrived, end, scales, parameters, *values = await ctx.tick().sample(
             block.arrived, block.layer.ready, block.fault_scales, block.fault_parameters, *codes)
         for place, valid, code in zip(places, values[::2], values[1::2], strict=True):
