@@ -40,7 +40,8 @@ class PlaneTable(wiring.Component):
         m = Module()
         config, layer = self.config, self.layer
         low = min(MAX_CODE_BITS, map_width(config))
-        m.submodules.table = table = memory.Memory(shape=low, depth=1 << low, init=[])
+        m.submodules.table = table = memory.Memory(
+            shape=low, depth=1 << low, init=[], attrs={"ram_style": "distributed"})
         write = table.write_port()
         code = Signal(low)
         with m.If(write.en):

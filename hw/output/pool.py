@@ -92,7 +92,8 @@ class Pool(wiring.Component):
         # A tile, and the pixels of the one before that are still on their way to the memory.
         depth = 1 << ceil_log2(config.rows + 4)
         width = config.cols * code_width(config)
-        m.submodules.rows = rows = memory.Memory(shape=width, depth=depth, init=[])
+        m.submodules.rows = rows = memory.Memory(
+            shape=width, depth=depth, init=[], attrs={"ram_style": "distributed"})
         write, read = rows.write_port(), rows.read_port(domain="comb")
         m.submodules.stepped = stepped = Delay(1, 2)
         m.d.comb += [write.en.eq(self.row.valid), write.data.eq(self.row.payload.as_value()),
