@@ -3,6 +3,7 @@
 import numpy as np
 
 from xnorloom.hw.spec.config import FORMAT_VERSION
+from xnorloom.hw.spec.cycles import predict_run
 from xnorloom.hw.spec.descriptor import DESCRIPTOR, descriptor_limits, first_violation
 from xnorloom.hw.spec.link import HEADER_WORDS, LENGTH_BITS, MAGIC, ErrorCode, Opcode
 from xnorloom.hw.spec.memory import PROFILE_COUNTERS, PROFILE_LAYERS, Memory, banks
@@ -216,7 +217,8 @@ class ReferenceMachine:
             if results is not None:
                 for tile in results.reshape(-1, self.config.rows * self.config.cols):
                     self._send(answers, Opcode.RESULT, (tile & 0xFFFFFFFF).astype(np.uint32))
-            executed.append((run.layer, run.lists[0]))
+            executed.append((run.layer, [[(term, term["pair_entries"]) for term in terms]
+                                         for terms in run.lists]))
             self._registers[RegisterAddress.LAYERS] = len(executed)
         self._profile(first, executed)
         self._registers[RegisterAddress.INTERRUPT] |= Interrupt.DONE
@@ -237,9 +239,12 @@ class ReferenceMachine:
         return DESCRIPTOR.unpack(words)
 
     def _profile(self, first, executed):
-        for number in range(first, first + len(executed)):
+        predicted = predict_run(self.config, executed)
+        self._registers[RegisterAddress.CYCLES] = predicted.total
+        for number, layer in enumerate(predicted.layers, first):
             start = 8 * (number % PROFILE_LAYERS)
-            self.memories[Memory.PROFILE][0, start:start + len(PROFILE_COUNTERS), 0] = 0
+            self.memories[Memory.PROFILE][0, start:start + len(PROFILE_COUNTERS), 0] = [
+                getattr(layer, name) for name in PROFILE_COUNTERS]
 
 
 def _entry_mask(bank):

@@ -52,7 +52,7 @@ def _layer(network, prepared, plan, describe_map):
         "name": layer.name, "copy": plan.original is None,
         "terms": [_term(network, prepared, term, planned) for term, planned in
                   zip(original.terms, _planned(plan), strict=True)],
-        "constants": len(plan.terms) - len(layer.terms),
+        "constants": [index for index, term in enumerate(plan.terms) if term.term is None],
         "out_shape": _ints(layer.out_shape), "map": _ints(layer.map),
         "frac_bits": np.asarray(layer.frac_bits).tolist(), "doubled": plan.doubled,
         "passes": plan.passes, "acc_bits": plan.acc_bits, "raw": layer.requantize is None,

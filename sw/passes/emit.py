@@ -14,7 +14,7 @@ from xnorloom.hw.spec.memory import Memory
 
 from ..errors import CompileError, DoesNotFit
 from ..machine.pack import pack_parameters, pack_records, pack_scales, pack_weights
-from .tiling import tap_entries
+from ..machine.walk import NOWHERE, tap_entries
 
 __all__ = ["LayerEmitter"]
 
@@ -68,11 +68,9 @@ class LayerEmitter:
         fields |= {
             "tag": DESCRIPTOR_TAG, "raw": layer.requantize is None,
             "last_cols": layer.outputs - (col_tiles - 1) * config.cols, "col_tiles": col_tiles,
-            "term_period": plan.period, "pixel_tiles": walk.pixel_tiles, "terms": len(plan.terms),
-            "block": parameters.shape[2], "line_tiles": walk.line_tiles,
-            "line_skip": walk.line_skip, "walk": walk.places,
-            "walk_width": layer.map[1] * walk.images, "out_lines": layer.map[0],
-            "images": walk.images, "tile_cycles": config.rows,
+            **walk.fields(), "term_period": plan.period, "terms": len(plan.terms),
+            "block": parameters.shape[2], "walk_width": layer.map[1] * walk.images,
+            "out_lines": layer.map[0], "tile_cycles": config.rows,
             "term_base": self.memory[Memory.TERMS].share(self.records(plan, TERM, terms)),
             "weight_base": self.memory[Memory.WEIGHTS].place(
                 weights.reshape(config.cols, -1, config.lane_words)),
@@ -100,7 +98,9 @@ class LayerEmitter:
                  "weight_offset": step.weight_plane * term.taps * term.words,
                  "clear": index == 0, "double": step.double, "drain": index == len(item.steps) - 1}
                 for item in term.passes for index, step in enumerate(item.steps)]
-            taps = tap_entries(term.term, layout, plan.layer.map)
+            taps = [NOWHERE] if term.term is None else tap_entries(
+                term.term.kernel, term.term.stride, term.term.dilation, term.term.padding, layout,
+                plan.layer.map)
             shared.append({
                 "activation_base": self.addresses[source], "pad_base": pad,
                 "tile_words": layout.tile_words, "words": term.words,

@@ -2,67 +2,18 @@
 
 import dataclasses
 import itertools
-from dataclasses import dataclass
-
-import numpy as np
 
 from ..machine.layout import MapLayout
+from ..machine.walk import Walk, pool_reach, turns_needed
 
-__all__ = ["Walk", "lay_out", "pool_reach", "walks"]
+__all__ = ["lay_out", "walks"]
 
 
-def pool_reach(layer):
-    """Lines and columns that a layer walks: its map, and what completes its pooled windows."""
+def reach(layer):
+    """Lines and columns that a layer walks."""
     if layer.pool is None:
         return tuple(layer.map)
-    top, _bottom, left, _right = layer.pool.padding
-    pooled = layer.pool.out_map(*layer.map)
-    return tuple(
-        max(size, (count - 1) * step + window - before) for size, count, step, window, before
-        in zip(layer.map, pooled, layer.pool.stride, layer.pool.window, (top, left), strict=True))
-
-
-@dataclass(frozen=True)
-class Walk:
-    """How a layer walks its virtual pixels.
-
-    Parameters
-    ----------
-    rows, images, pitch : int
-        Of the machine, of the batch, of a line in pixels.
-    places : int
-        Column places of a line that are walked: ``walk``.
-    line_tiles, line_skip, pixel_tiles : int
-        As in the descriptor.
-    """
-
-    rows: int
-    images: int
-    pitch: int
-    places: int
-    line_tiles: int
-    line_skip: int
-    pixel_tiles: int
-
-    @classmethod
-    def of(cls, layer, rows, images, pitch):
-        """The walk of a layer whose lines are ``pitch`` pixels apart."""
-        lines, columns = pool_reach(layer)
-        whole = pitch * images
-        if whole % rows == 0:
-            tiles = -(-columns * images // rows)
-            return cls(rows, images, pitch, tiles * rows, tiles, whole // rows - tiles,
-                       tiles * lines)
-        last = ((lines - 1) * pitch + columns) * images
-        tiles = -(-last // rows)
-        return cls(rows, images, pitch, whole, tiles, 0, tiles)
-
-    def pixels(self, layer):
-        """Tile, row, line and column place of every walked pixel of the layer's map."""
-        walked = np.arange(self.pixel_tiles * self.rows)
-        line, place = np.divmod(walked, self.places)
-        alive = (line < layer.map[0]) & (place < layer.map[1] * self.images)
-        return tuple(each[alive] for each in (*np.divmod(walked, self.rows), line, place))
+    return pool_reach(layer.map, layer.pool.window, layer.pool.stride, layer.pool.padding)
 
 
 def walks(plans, prepared, config, images, align):
@@ -96,21 +47,21 @@ def walks(plans, prepared, config, images, align):
     needs, members = {}, {}
     for index, plan in enumerate(plans):
         members.setdefault(root(index), []).append(plan)
-        needs[root(index)] = max(needs.get(root(index), 1), pool_reach(plan.layer)[1])
+        needs[root(index)] = max(needs.get(root(index), 1), reach(plan.layer)[1])
     maps = [node for node in parent if isinstance(node, str)]
     for name in maps:
         width = -(-prepared.shapes[name][2] // prepared.strides[name][1])
         needs[root(name)] = max(needs.get(root(name), 1), width)
 
     def steps(pitch, plans):
-        return sum(Walk.of(plan.layer, rows, images, pitch).pixel_tiles * plan.steps
+        return sum(Walk.of(reach(plan.layer), rows, images, pitch).pixel_tiles * plan.steps
                    * -(-plan.layer.outputs // config.cols) for plan in plans)
 
     for node, pitch in needs.items():
         longer = next(each for each in itertools.count(pitch) if each * images % rows == 0)
         if align and steps(longer, members[node]) < steps(pitch, members[node]):
             needs[node] = longer
-    return ([Walk.of(plan.layer, rows, images, needs[root(index)])
+    return ([Walk.of(reach(plan.layer), rows, images, needs[root(index)])
              for index, plan in enumerate(plans)], {name: needs[root(name)] for name in maps})
 
 
@@ -144,32 +95,22 @@ def lay_out(name, writer, walk, pitch, prepared, config, images):
         pitch_x=pitch)
     if writer is None or writer.pool is not None:
         return layout, 1
-    tile, row, line, place = walk.pixels(writer)
+    pixels = walk.pixels(writer.map)
     # What the lines of a few phases need, all lines need mostly; all of them are tried at the end.
-    few = line < 3 * stride_y
-    sample = tuple(each[few] for each in (tile, row, line, place))
+    few = pixels[2] < 3 * stride_y
+    sample = tuple(each[few] for each in pixels)
     best = (config.rows + 1, layout)
     for step_x, step_y in itertools.product(_steps(config.rows, width, stride_x),
                                             _steps(config.rows, height, stride_y)):
         candidate = dataclasses.replace(layout, phase_x_banks=step_x, phase_y_banks=step_y)
-        best = min(best, (_turns(candidate, *sample, best[0]), candidate), key=lambda each: each[0])
-        if best[0] == 1:
+        turns = turns_needed(candidate, sample, best[0])
+        if turns < best[0]:
+            best = turns, candidate
+        if turns == 1:
             break
-    return best[1], _turns(best[1], tile, row, line, place, config.rows)
+    return best[1], turns_needed(best[1], pixels, config.rows)
 
 
 def _steps(rows, size, stride):
     """Banks from one phase to the next that are worth trying."""
     return range(rows) if min(size, stride) > 1 else (0,)
-
-
-def _turns(layout, tile, row, line, place, most):
-    """Fewest turns in which no two pixels of a turn lie in one bank, tried up to ``most``."""
-    number, _phase = layout.numbers()
-    x, image = np.divmod(place, layout.images)
-    bank = number[image, line, x] % layout.rows
-    for turns in range(1, min(most, layout.rows)):
-        key = (tile * turns + row % turns) * layout.rows + bank
-        if len(np.unique(key)) == len(key):
-            return turns
-    return min(most, layout.rows)
