@@ -11,7 +11,7 @@ from tests.feed_model import border_class, feed_steps, place_of, random_layer, r
 from tests.test_hw_gate import KINDS, GateModel
 from xnorloom.hw.feed.feed import Feed
 from xnorloom.hw.spec.config import MachineConfig
-from xnorloom.hw.spec.cycles import first_issue_cycles
+from xnorloom.hw.spec.latency import first_issue_cycles
 
 TABLES = ("terms", "taps", "pairs")
 

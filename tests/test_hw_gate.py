@@ -8,7 +8,7 @@ import pytest
 from tests.bench import simulate
 from xnorloom.hw.feed.gate import StepGate
 from xnorloom.hw.spec.config import MachineConfig
-from xnorloom.hw.spec.cycles import PARAMETER_CYCLES, first_issue_cycles
+from xnorloom.hw.spec.latency import PARAMETER_CYCLES, first_issue_cycles, rescale_cycles
 
 KINDS = ("drain", "input", "output")
 
@@ -37,8 +37,9 @@ class GateModel:
     def issued(self, cycle, pass_last, tile_last, sweep_last):
         """The step goes."""
         if pass_last:
-            twice = self.layer["rescale"] and tile_last
-            self.drain = cycle + self.config.drain_cycles * (2 if twice else 1)
+            rescales = self.layer["rescale"] and tile_last
+            self.drain = cycle + (rescale_cycles(self.config) if rescales
+                                  else self.config.drain_cycles)
             if self.fresh:
                 self.input = cycle + self.load
             self.fresh = sweep_last

@@ -12,7 +12,7 @@ from ..common.layout import PairLayout, TapLayout, TermLayout, feed_layout
 from ..memory.activations import ReadSignature
 from ..memory.bank import read_signature
 from ..memory.probe import ProbeSignature
-from ..spec.cycles import FIRST_ISSUE_CYCLES, first_issue_cycles
+from ..spec.latency import FIRST_ISSUE_CYCLES, first_issue_cycles
 from .address import Addresses, Issue
 from .gate import StepGate
 from .nest import LoopNest, Step

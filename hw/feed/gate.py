@@ -5,7 +5,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from ..common.layout import feed_layout
-from ..spec.cycles import PARAMETER_CYCLES, first_issue_cycles
+from ..spec.latency import PARAMETER_CYCLES, first_issue_cycles, rescale_cycles
 
 __all__ = ["StepGate"]
 
@@ -16,8 +16,8 @@ class StepGate(wiring.Component):
     The pipeline behind the gate never waits, so distances between issued steps are distances at the
     units. With the layer's first cycle, that of ``begin``, as cycle 0:
 
-    * A step that ends a pass keeps ``drain_cycles`` from the one before, twice as many behind the
-      last one of a tile if the layer rescales.
+    * A step that ends a pass keeps ``drain_cycles`` from the one before,
+      :func:`hw.spec.latency.rescale_cycles` behind the last one of a tile if the layer rescales.
     * A step that ends the first pass of a sweep keeps ``block + PARAMETER_CYCLES`` from the one
       before, the first one from cycle 0.
     * In a raw layer, behind a step that ends a tile, a step that ends a pass issues no sooner than
@@ -62,8 +62,9 @@ class StepGate(wiring.Component):
         pass_end, tile_end = self.issue & self.pass_last, self.issue & self.tile_last
         fresh, raw_late = Signal(), Signal()
         load_cycles = layer.block + PARAMETER_CYCLES
-        drain_late = _distance(m, "drain", 2 * drain_cycles, [
-            (pass_end, Mux(layer.rescale & self.tile_last, 2 * drain_cycles, drain_cycles)),
+        rescaled = rescale_cycles(self.config)
+        drain_late = _distance(m, "drain", rescaled, [
+            (pass_end, Mux(layer.rescale & self.tile_last, rescaled, drain_cycles)),
             (self.begin, 1)])
         input_late = _distance(m, "input", (1 << len(layer.block)) + PARAMETER_CYCLES, [
             ((pass_end & fresh) | self.begin, load_cycles)])
