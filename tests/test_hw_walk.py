@@ -4,23 +4,51 @@
 import random
 
 import pytest
+from amaranth.hdl import Module
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import Out
 
 from tests.bench import play
 from tests.feed_model import border_class, place_of, random_layer
+from xnorloom.hw.feed.classes import BorderClasses
 from xnorloom.hw.feed.walker import FeedWalker
 from xnorloom.hw.spec.config import MachineConfig
 
 
+class Walk(wiring.Component):
+    """The walker, and the classes that count along with it."""
+
+    def __init__(self, config):
+        self.config = config
+        self.walker = FeedWalker(config)
+        super().__init__({name: member for name, member in self.walker.signature.members.items()
+                          if name != "raster"}
+                         | {"classes": Out(data.ArrayLayout(4, config.rows))})
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.walker = walker = self.walker
+        m.d.comb += [walker.layer.eq(self.layer), walker.begin.eq(self.begin),
+                     walker.advance.eq(self.advance), walker.restart.eq(self.restart),
+                     self.origin.eq(walker.origin),
+                     *(to.eq(at) for to, at in zip(self.positions, walker.positions))]
+        if self.config.border_classes:
+            m.submodules.classes = classes = BorderClasses(self.config)
+            wiring.connect(m, walker.raster, classes.raster)
+            m.d.comb += [classes.layer.eq(self.layer), self.classes.eq(classes.classes)]
+        return m
+
+
 def _walk(config, layers, rng):
     """Shows every tile of every layer; yields ``(layer, tile, what the walker shows)``."""
-    block = FeedWalker(config)
+    block = Walk(config)
     rows = config.rows
     cycles, shown = [], []
     for layer in layers:
         cycles.append([(block.layer, {name: layer[name] for name in layer}), (block.begin, 1),
                        (block.advance, 0)])
         gap = rows - 1
-        for column in range(layer["col_tiles"]):
+        for _column in range(layer["col_tiles"]):
             for tile in range(layer["pixel_tiles"]):
                 cycles += [[(block.begin, 0), (block.advance, 0),
                             (block.restart, rng.getrandbits(1))]] * gap
@@ -28,17 +56,16 @@ def _walk(config, layers, rng):
                 cycles.append([(block.begin, 0), (block.advance, 1), (block.restart, last)])
                 shown.append((len(cycles), layer, tile))
                 gap = rows - 1 + rng.choice([0, 0, 0, 1, 5])
-        cycles.append([(block.begin, 0), (block.advance, 0)])
+        cycles += [[(block.begin, 0), (block.advance, 0)]] * 2
     fields = ["lines", "place", "alive"]
-    if config.border_classes:
-        fields += ["y_class", "x_class"]
-    outputs = [block.origin.line, block.origin.place, *(
+    outputs = [block.classes, block.origin.line, block.origin.place, *(
         at[name] for at in block.positions for name in fields)]
     seen = play(block, cycles, outputs)
     for cycle, layer, tile in shown:
-        line, place, *flat = seen[cycle]
+        _classes, line, place, *flat = seen[cycle]
+        codes = seen[cycle + 1][0]
         yield layer, tile, (line, place), [
-            dict(zip(fields, flat[k:k + len(fields)])) for k in range(0, len(flat), len(fields))]
+            {**dict(zip(fields, flat[3 * row:])), "class": codes[row]} for row in range(rows)]
 
 
 def _check(config, layers, rng):
@@ -53,8 +80,7 @@ def _check(config, layers, rng):
             assert found[2] == expected[2], (layer, tile, row)
             assert found == expected or not expected[2], (layer, tile, row)
             if config.border_classes and at["alive"]:
-                code = 4 * at["y_class"] + at["x_class"]
-                assert code == border_class(layer, *expected[:2]), (layer, tile, row)
+                assert at["class"] == border_class(layer, *expected[:2]), (layer, tile, row)
 
 
 @pytest.mark.parametrize("classes", [False, True])

@@ -1,7 +1,7 @@
 """The feed: steps become addresses, stall where something behind them is late, and read the
 banks."""
 
-from amaranth.hdl import Cat, Module, Signal
+from amaranth.hdl import Module, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -14,6 +14,7 @@ from ..memory.bank import read_signature
 from ..memory.probe import ProbeSignature
 from ..spec.latency import FIRST_ISSUE_CYCLES, first_issue_cycles
 from .address import Addresses, Issue
+from .classes import BorderClasses
 from .gate import StepGate
 from .nest import LoopNest, Step
 from .terms import TermWalker
@@ -142,13 +143,14 @@ class Feed(wiring.Component):
                 | (nest.o.valid & (reaches(step.tap_index, config.tap_depth)
                                    | reaches(step.pair_index, config.pair_depth)))),
             arriving.eq(looked_up),
-            arriving.new_tile.eq(looked_up.new_tile & valid & advance),
+            arriving.new_tile.eq(looked_up.new_tile & advance),
         ]
         gate_valid = Signal()
         m.d.comb += gate.valid.eq(gate_valid)
         with m.If(advance):
             m.d.sync += [
-                looked_up.eq(step), valid.eq(nest.o.valid),
+                looked_up.eq(step), looked_up.new_tile.eq(step.new_tile & nest.o.valid),
+                valid.eq(nest.o.valid),
                 waiting.step.eq(looked_up), waiting.tap.eq(self.taps.data),
                 waiting.pair.eq(self.pairs.data),
                 waiting.pass_last.eq(self.pairs.data.drain & looked_up.pair_last),
@@ -163,6 +165,8 @@ class Feed(wiring.Component):
         m.d.sync += [later.eq(at) for later, at in zip(rows, walker.positions, strict=True)]
         m.d.comb += [to.eq(at) for to, at in zip(addresses.positions, rows, strict=True)]
         if self.config.border_classes:
+            m.submodules.classes = classes = BorderClasses(self.config)
+            wiring.connect(m, walker.raster, classes.raster)
             m.d.sync += self.classes.valid.eq(tile_issues)
-            m.d.comb += [code.eq(Cat(at.x_class, at.y_class))
-                         for code, at in zip(self.classes.payload, rows, strict=True)]
+            m.d.comb += [classes.layer.eq(self.layer.payload),
+                         self.classes.payload.eq(classes.classes)]

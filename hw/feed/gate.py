@@ -60,32 +60,34 @@ class StepGate(wiring.Component):
         m = Module()
         layer, drain_cycles = self.layer, self.config.drain_cycles
         pass_end, tile_end = self.issue & self.pass_last, self.issue & self.tile_last
-        fresh, raw_late = Signal(), Signal()
         load_cycles = layer.block + PARAMETER_CYCLES
+        fresh, fresh_next, raw_late, raw_next = Signal(), Signal(), Signal(), Signal()
         rescaled = rescale_cycles(self.config)
-        drain_late = _distance(m, "drain", rescaled, [
+        drain_late, drain_next = _distance(m, "drain", rescaled, [
             (pass_end, Mux(layer.rescale & self.tile_last, rescaled, drain_cycles)),
             (self.begin, 1)])
-        input_late = _distance(m, "input", (1 << len(layer.block)) + PARAMETER_CYCLES, [
-            ((pass_end & fresh) | self.begin, load_cycles)])
-        tile_late = _distance(m, "tile", 1 << len(layer.tile_cycles), [
+        input_late, input_next = _distance(
+            m, "input", (1 << len(layer.block)) + PARAMETER_CYCLES, [
+                ((pass_end & fresh) | self.begin, load_cycles)])
+        tile_late, _ = _distance(m, "tile", 1 << len(layer.tile_cycles), [
             (tile_end, layer.tile_cycles),
             (self.begin, first_issue_cycles(self.config) - 1 + self.config.rows)])
-        with m.If(pass_end):
-            m.d.sync += fresh.eq(self.sweep_last)
-        with m.If(self.raw_done):
-            m.d.sync += raw_late.eq(0)
-        with m.If(tile_end):
-            m.d.sync += raw_late.eq(layer.raw)
-        with m.If(self.begin):
-            m.d.sync += [fresh.eq(1), raw_late.eq(0)]
+        m.d.comb += [
+            fresh_next.eq(self.begin | Mux(pass_end, self.sweep_last, fresh)),
+            raw_next.eq(~self.begin & Mux(tile_end, layer.raw, raw_late & ~self.raw_done)),
+        ]
+        # Everything waits for a step to issue, so what holds it is summed up a cycle before.
+        pass_late = Signal()
+        m.d.sync += [fresh.eq(fresh_next), raw_late.eq(raw_next),
+                     pass_late.eq(drain_next | raw_next | (fresh_next & input_next))]
 
         on_drain, on_input, on_output = Signal(), Signal(), Signal()
         m.d.comb += [
             on_drain.eq(self.pass_last & drain_late),
             on_input.eq(self.pass_last & fresh & input_late),
             on_output.eq((self.pass_last & raw_late) | (self.tile_last & tile_late)),
-            self.issue.eq(self.valid & ~(on_drain | on_input | on_output)),
+            self.issue.eq(self.valid & ~(self.pass_last & pass_late)
+                          & ~(self.tile_last & tile_late)),
             self.stalled_on_drain.eq(self.valid & on_drain),
             self.stalled_on_input.eq(self.valid & on_input & ~on_drain),
             self.stalled_on_output.eq(self.valid & on_output & ~on_drain & ~on_input),
@@ -109,14 +111,16 @@ def _distance(m, name, most, events):
 
     Returns
     -------
-    Signal
-        The last event lies less than its distance back.
+    Signal, Signal
+        The last event lies less than its distance back; the same of the next cycle.
     """
     left, late = Signal(range(max(most, 2)), name=f"{name}_left"), Signal(name=f"{name}_late")
-    with m.If(late):
-        m.d.sync += [left.eq(left - 1), late.eq(left != 0)]
+    late_next = Signal(name=f"{name}_next")
+    m.d.comb += late_next.eq(late & (left != 0))
+    m.d.sync += [left.eq(left - 1), late.eq(late_next)]
     for condition, cycles in events:
         with m.If(condition):
-            # The cycle of the event and the one that sees the register run off count already.
-            m.d.sync += [left.eq(cycles - 2), late.eq(cycles != 1)]
-    return late
+            # The cycle of the event counts, and so does the one in which the register runs off.
+            m.d.sync += left.eq(cycles - 2)
+            m.d.comb += late_next.eq(cycles != 1)
+    return late, late_next

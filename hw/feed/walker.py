@@ -1,14 +1,13 @@
 """Walks the virtual pixels for the feed: where on the map each row of a tile is."""
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Module, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from ..common.layout import feed_layout
-from ..common.turns import last_turn
 
-__all__ = ["FeedWalker", "Origin", "Position"]
+__all__ = ["FeedWalker", "Origin", "Position", "RasterSignature"]
 
 
 class Origin(data.StructLayout):
@@ -24,14 +23,31 @@ class Position(data.StructLayout):
 
     A tile's rows follow each other, so what tells them apart is small. ``lines``: lines below the
     origin. ``place``: column place, if it lies on a lower line; on the origin's line row r lies r
-    places right of it. ``alive``: it is a pixel of the map, not a virtual one. ``x_class``,
-    ``y_class``: classes of its column and line, on a machine with border classes.
+    places right of it. ``alive``: it is a pixel of the map, not a virtual one.
     """
 
     def __init__(self, config):
         near = ceil_log2(config.rows)
-        classes = {"x_class": 2, "y_class": 2} if config.border_classes else {}
-        super().__init__({"place": near, "lines": near, "alive": 1, **classes})
+        super().__init__({"place": near, "lines": near, "alive": 1})
+
+
+class RasterSignature(wiring.Signature):
+    """What the raster does.
+
+    Members
+    -------
+    step, first, new_line : Out(1)
+        It goes on to the next pixel, which may be the first one of the map, or of a line; at the
+        begin of a layer it goes to the first one without a ``step``.
+    advance : Out(1)
+        Its pixel is the last one of a tile, which is shown.
+    pixel : Out(Origin)
+        Its pixel.
+    """
+
+    def __init__(self, config):
+        super().__init__({"step": Out(1), "first": Out(1), "new_line": Out(1), "advance": Out(1),
+                          "pixel": Out(Origin(config))})
 
 
 class FeedWalker(wiring.Component):
@@ -48,7 +64,7 @@ class FeedWalker(wiring.Component):
     Members
     -------
     layer : In(feed_layout)
-        The layer; stable from ``begin`` on. Borders do not reach beyond the opposite side.
+        The layer; stable from ``begin`` on.
     begin : In(1)
         Begin at pixel 0.
     advance, restart : In(1)
@@ -56,6 +72,8 @@ class FeedWalker(wiring.Component):
         and behind it comes pixel 0 again.
     origin : Out(Origin), positions : Out(Position).array(rows)
         The tile shown.
+    raster : Out(RasterSignature)
+        What the raster does, for those who count along.
     """
 
     def __init__(self, config):
@@ -64,19 +82,19 @@ class FeedWalker(wiring.Component):
             "layer": In(feed_layout(config)),
             "begin": In(1), "advance": In(1), "restart": In(1),
             "origin": Out(Origin(config)), "positions": Out(Position(config)).array(config.rows),
+            "raster": Out(RasterSignature(config)),
         })
 
     def elaborate(self, platform):
         m = Module()
         rows = self.config.rows
-        step, fresh, left = Signal(), Signal(), Signal(range(max(rows, 2)))
-        m.d.comb += step.eq(self.advance | (left != 0))
-        with m.If(left != 0):
-            m.d.sync += left.eq(left - 1)
+        step, fresh, filling, left = Signal(), Signal(), Signal(), Signal(range(max(rows, 2)))
+        m.d.comb += step.eq(self.advance | filling)
+        m.d.sync += [left.eq(left - 1), filling.eq(filling & (left != 0))]
         with m.If(step):
             m.d.sync += fresh.eq(0)
         with m.If(self.begin | self.advance):
-            m.d.sync += [left.eq(rows - 1), fresh.eq(1)]
+            m.d.sync += [left.eq(rows - 2), filling.eq(rows > 1), fresh.eq(1)]
 
         position, pixel = self._pixel(m, step)
         begins, coming = Signal(Origin(self.config)), [
@@ -99,7 +117,10 @@ class FeedWalker(wiring.Component):
         position, pixel = Signal(Position(config)), Signal(Origin(config))
         first, line_end, new_line = Signal(), Signal(), Signal()
         m.d.comb += [first.eq(self.begin | (self.advance & self.restart)),
-                     new_line.eq(first | (step & line_end))]
+                     new_line.eq(first | (step & line_end)),
+                     self.raster.step.eq(step), self.raster.first.eq(first),
+                     self.raster.new_line.eq(new_line), self.raster.advance.eq(self.advance),
+                     self.raster.pixel.eq(pixel)]
         # Counters come in chains, so that all that is compared stands in a register before.
         place, place_next, place_after = pixel.place, Signal.like(pixel.place), Signal(
             len(pixel.place) + 1)
@@ -120,31 +141,5 @@ class FeedWalker(wiring.Component):
         with m.If(self.begin | self.advance):
             m.d.sync += position.lines.eq(0)
         m.d.comb += [position.place.eq(place), position.alive.eq(column_alive & line_alive)]
-        if config.border_classes:
-            image_last = last_turn(m, "image", layer.images, begin=new_line, end=step)
-            far_places = (Mux(layer.border_right[0], layer.images, 0)
-                          + Mux(layer.border_right[1], layer.images << 1, 0))
-            m.d.comb += [
-                position.x_class.eq(_class(
-                    m, "column", layer.border_left, new_line, step & image_last, place_next,
-                    layer.walk_width - far_places)),
-                position.y_class.eq(_class(
-                    m, "line", layer.border_top, first, step & line_end, line_next,
-                    layer.out_lines - layer.border_bottom)),
-            ]
         return position, pixel
 
-
-def _class(m, name, near_border, restart, move, coming, far_start):
-    """The class of a line, or of a column: its number within the first border, that border's width
-    between the borders, and one more with every one of the other border, which begins where
-    ``coming`` is ``far_start``."""
-    start = Signal.like(coming, name=f"{name}_far_start")
-    number, far = Signal(2, name=f"{name}_number"), Signal(2, name=f"{name}_far")
-    m.d.comb += start.eq(far_start)
-    with m.If(move):
-        m.d.sync += [number.eq(Mux(number.all(), number, number + 1)),
-                     far.eq(Mux(far.any() | (coming == start), far + 1, 0))]
-    with m.If(restart):
-        m.d.sync += [number.eq(0), far.eq(start == 0)]
-    return Mux(number < near_border, number, near_border + far)[:2]
