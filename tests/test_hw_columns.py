@@ -16,7 +16,7 @@ def machine(rows, cols, units, **fields):
         "popcount_stages": 1, "rescale": False, "border_classes": False, "pool_depth": 0, **fields})
 
 
-SHAPES = [(1, 1, 1), (2, 2, 1), (4, 2, 2), (6, 1, 2), (5, 1, 1)]
+SHAPES = [(1, 1, 1), (2, 2, 1), (4, 2, 2), (6, 1, 2), (5, 1, 1), (2, 1, 2)]
 
 
 @pytest.mark.parametrize("rows, cols, units", SHAPES)
@@ -71,6 +71,21 @@ def test_rescale(rows, cols, units, code_bits, border_classes):
     assert seen == expected
     codes = {code for column in seen.codes.values() for _cycle, code in column}
     assert 0 in codes and max(codes) > 1
+
+
+def test_layers_of_all_kinds():
+    config = machine(4, 2, 2, code_bits=4, rescale=True, border_classes=True)
+    rng = random.Random(5)
+    works = []
+    for _ in range(12):
+        raw, rescale = rng.choice([(0, 0), (0, 1), (1, 0)])
+        works.append(random_work(
+            config, rng, raw=raw, rescale=rescale, code_bits=rng.randint(1, 8 if rescale else 4),
+            col_tiles=rng.randint(1, 3), pixel_tiles=rng.randint(1, 3), passes=rng.randint(1, 3),
+            shift=rescale and rng.randrange(3), border_bottom=rng.randrange(4)))
+    seen, expected = play_columns(config, works, gap=lambda: rng.choice([0, 0, 0, 1, 5]))
+    assert seen == expected
+    assert all(seen.accs.values()) and all(seen.codes.values())
 
 
 @pytest.mark.parametrize("fields, memory", [
