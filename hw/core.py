@@ -81,12 +81,12 @@ class Core(wiring.Component):
         wiring.connect(m, wiring.flipped(self.i), deframer.i)
         wiring.connect(m, deframer.o, sections.i)
         wiring.connect(m, readback.probe, datapath.probe)
+        for block in ("feed", "column", "output"):
+            wiring.connect(m, getattr(sequencer, block), getattr(datapath, block))
         m.d.comb += [
             sections.opcode.eq(deframer.opcode), self.loaded.eq(deframer.loaded),
             sequencer.run.eq(run), sequencer.first.eq(sections.section.start),
             sequencer.count.eq(sections.section.count),
-            datapath.layer.eq(sequencer.layer), datapath.start.eq(sequencer.start),
-            sequencer.layer_done.eq(datapath.done),
             readback.start.eq(read), readback.section.eq(sections.section),
             readback.activations.eq(datapath.probed),
             self.done.eq(sequencer.done),
@@ -119,9 +119,9 @@ class Core(wiring.Component):
     def _profile(self, m, sequencer, datapath, readback):
         m.submodules.profile = profile = ProfileMemory()
         m.d.comb += [
-            profile.start.eq(sequencer.start), profile.done.eq(datapath.done),
+            profile.start.eq(sequencer.start), profile.done.eq(sequencer.layer_done),
             profile.index.eq(sequencer.index),
-            profile.events.eq(Cat(datapath.events, sequencer.waiting)),
+            profile.events.eq(Cat(datapath.events[:3], datapath.events[3] | sequencer.waiting)),
             profile.address.eq(readback.profile_address), readback.profile.eq(profile.data),
         ]
 

@@ -4,14 +4,16 @@ from dataclasses import dataclass, field
 
 from tests.bench import simulate
 from xnorloom.hw.column.columns import Columns
-from xnorloom.hw.spec.cycles import (
+from xnorloom.hw.spec.descriptor import RESCALE_DOWN, RESCALE_SHIFTS
+from xnorloom.hw.spec.latency import (
     ELEMENT_LATENCY,
     FEED_LATENCY,
     PARAMETER_CYCLES,
     SCALE_LATENCY,
+    rescale_cycles,
+    rescaled_latency,
+    staircase_latency,
 )
-from xnorloom.hw.spec.descriptor import RESCALE_DOWN, RESCALE_SHIFTS
-from xnorloom.hw.spec.requantize import rescale_cycles, rescaled_latency, staircase_latency
 
 BORDERS = ("border_top", "border_bottom", "border_left", "border_right")
 

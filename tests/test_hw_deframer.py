@@ -29,7 +29,7 @@ from xnorloom.hw.spec.link import (
 from xnorloom.hw.spec.memory import Memory, banks
 
 CONFIG = MachineConfig(rows=3, cols=2, lanes=70, units=1, activation_depth=30, weight_depth=40,
-                       scale_depth=50, bias_depth=60, threshold_depth=70, tap_depth=80,
+                       scale_depth=50, parameter_depth=70, tap_depth=80,
                        pair_depth=90, program_depth=100)
 BANKS = banks(CONFIG)
 KEY = CONFIG.fingerprint

@@ -11,9 +11,9 @@ from xnorloom.hw.spec.config import PRESETS, MachineConfig
 from xnorloom.hw.spec.cycles import FETCH_CYCLES
 from xnorloom.hw.spec.descriptor import DESCRIPTOR, descriptor_limits
 
-WORDS = len(DESCRIPTOR)
+WORDS, USED = len(DESCRIPTOR), DESCRIPTOR.used
 CONFIG = MachineConfig(rows=3, cols=2, lanes=10, units=3, activation_depth=100, weight_depth=90,
-                       scale_depth=80, bias_depth=70, threshold_depth=60, tap_depth=50,
+                       scale_depth=80, parameter_depth=60, term_depth=30, tap_depth=50,
                        pair_depth=40, program_depth=9 * WORDS + 5, code_bits=2)
 
 
@@ -77,7 +77,7 @@ def test_every_field_has_its_limits():
             if 0 <= value <= DESCRIPTOR.fields[name].range[1]:
                 cases.append((name, index, value, not low <= value <= high))
                 tried += cases[-1][-1]
-    assert tried > 2 * len(DESCRIPTOR.fields)
+    assert tried > len(DESCRIPTOR.fields)
     results = []
 
     async def bench(ctx):
@@ -91,8 +91,8 @@ def test_every_field_has_its_limits():
             await ctx.tick()
             ctx.set(block.start, 0)
             found = []
-            for cycle in range(WORDS + 3):
-                ctx.set(block.more, cycle < WORDS)
+            for cycle in range(USED + 3):
+                ctx.set(block.more, cycle < USED)
                 _clk, _rst, read, address, fault, where = await ctx.tick().sample(
                     block.read.en, block.read.addr, block.fault, block.fault_address)
                 if fault:
@@ -114,7 +114,7 @@ def test_the_end_of_the_program(first, fault):
                                in descriptor_limits(CONFIG).items()})
     cycles = [[(block.first, first), (block.start, 1), (block.o.ready, 1)]]
     cycles.append([(block.start, 0), (block.more, 1)])
-    cycles += [[(block.read.data, word)] for word in words] + [[]]
+    cycles += [[(block.read.data, word)] for word in words[:USED]] + [[]]
     seen = play(block, cycles, [block.fault, block.fault_address])
     faults = [where for strobe, where in seen if strobe]
     assert faults[:1] == ([fault] if fault is not None else [])

@@ -8,7 +8,7 @@ import pytest
 from tests.bench import play
 from xnorloom.hw.column.loader import ParameterLoader
 from xnorloom.hw.spec.config import MachineConfig
-from xnorloom.hw.spec.requantize import threshold_levels
+from xnorloom.hw.spec.latency import threshold_levels
 
 
 def _layer(**fields):

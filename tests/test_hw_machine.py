@@ -9,7 +9,7 @@ from xnorloom.hw.spec.memory import Memory
 from xnorloom.hw.spec.registers import Interrupt, RegisterAddress
 
 CONFIG = MachineConfig(rows=1, cols=1, lanes=1, popcount_stages=1, activation_depth=4,
-                       weight_depth=4, scale_depth=4, bias_depth=4, threshold_depth=4,
+                       weight_depth=4, scale_depth=4, parameter_depth=4,
                        tap_depth=4, pair_depth=4, program_depth=32)
 KEY = CONFIG.fingerprint
 

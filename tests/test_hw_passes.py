@@ -8,7 +8,7 @@ import pytest
 from tests.bench import play
 from xnorloom.hw.column.passes import PassSequencer
 from xnorloom.hw.spec.config import MachineConfig
-from xnorloom.hw.spec.requantize import rescale_cycles, rescale_delay
+from xnorloom.hw.spec.latency import rescale_cycles, rescale_delay
 
 CONFIG = MachineConfig(rows=3, cols=2, lanes=4, code_bits=3, scale_depth=40, parameter_depth=64)
 

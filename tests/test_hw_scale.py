@@ -9,9 +9,8 @@ from tests.bench import recorder, simulate
 from tests.columns import wrapped
 from xnorloom.hw.column.scale import ScaleUnit
 from xnorloom.hw.spec.config import MachineConfig
-from xnorloom.hw.spec.cycles import SCALE_LATENCY
 from xnorloom.hw.spec.descriptor import RESCALE_SHIFTS
-from xnorloom.hw.spec.requantize import rescale_cycles, rescale_delay
+from xnorloom.hw.spec.latency import SCALE_LATENCY, rescale_cycles, rescale_delay
 
 
 @pytest.mark.parametrize("rows, units, scale_bits, count_bits, acc_bits, extreme", [

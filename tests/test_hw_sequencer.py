@@ -17,18 +17,22 @@ CONFIG = PRESETS["tiny"]
 
 @pytest.mark.parametrize("seed", range(3))
 def test_runs(seed):
+    """Three records are offered at once and taken one by one; with the last a layer ends."""
     block = Sequencer(CONFIG)
     rng = random.Random(seed)
-    runs = [[(rng.choice([0, 0, 1, 6]), rng.randint(2, 9), rng.randrange(1, 100))
-             for _ in range(count)] for count in (3, 0, 1, 5)]
+    runs = [[(rng.choice([0, 0, 1, 6]), [rng.randint(1, 9) for _ in range(3)],
+              rng.randrange(1, 100)) for _ in range(count)] for count in (3, 0, 1, 5)]
+    records = (block.feed, block.column, block.output)
 
     async def bench(ctx):
         async def cycle(**expected):
             _clk, _rst, *seen = await ctx.tick().sample(
-                block.start, block.waiting, block.active, block.done, block.i.ready)
-            expected = {"start": 0, "waiting": 0, "active": 1, "done": 0, **expected}
+                block.start, block.waiting, block.active, block.done, block.layer_done,
+                block.i.ready)
+            expected = {"start": 0, "waiting": 0, "active": 1, "done": 0, "layer_done": 0,
+                        **expected}
             assert dict(zip(expected, seen)) == expected
-            assert seen[4] == expected["waiting"]
+            assert seen[5] == expected["waiting"]
 
         for number, layers in enumerate(runs):
             ctx.set(block.run, 1)
@@ -37,24 +41,28 @@ def test_runs(seed):
             await cycle(active=0)
             ctx.set(block.run, 0)
             total = 0
-            for index, (wait, duration, pixels) in enumerate(layers):
+            for index, (wait, durations, tiles) in enumerate(layers):
                 assert ctx.get(block.layers) == index and ctx.get(block.more)
                 for _ in range(wait):
                     await cycle(waiting=1)
                 ctx.set(block.i.valid, 1)
-                ctx.set(block.i.payload, {"pixels": pixels})
+                ctx.set(block.i.payload, {"pixel_tiles": tiles, "passes": tiles + 1})
                 await cycle(waiting=1)
                 assert ctx.get(block.more) == (index + 1 < len(layers))
                 # The next one may be there at once, but is not looked at before its time.
                 ctx.set(block.i.valid, index + 1 < len(layers) and layers[index + 1][0] == 0)
-                ctx.set(block.i.payload, {"pixels": 999})
-                for passed in range(duration):
-                    ctx.set(block.layer_done, passed == duration - 1)
-                    assert ctx.get(block.layer.pixels) == pixels
+                ctx.set(block.i.payload, {"pixel_tiles": 999})
+                for passed in range(max(durations)):
+                    for record, duration in zip(records, durations, strict=True):
+                        assert ctx.get(record.valid) == (passed < duration)
+                        assert ctx.get(record.payload.pixel_tiles) == tiles
+                        ctx.set(record.ready, passed == duration - 1)
+                    assert ctx.get(block.column.payload.passes) == tiles + 1
                     assert ctx.get(block.index) == 7 * number + index
-                    await cycle(start=passed == 0)
-                ctx.set(block.layer_done, 0)
-                total += wait + 1 + duration
+                    await cycle(start=passed == 0, layer_done=passed == max(durations) - 1)
+                for record in records:
+                    ctx.set(record.ready, 0)
+                total += wait + 1 + max(durations)
             assert ctx.get(block.cycles) == total
             assert ctx.get(block.layers) == len(layers)
             await cycle(done=1)

@@ -9,7 +9,7 @@ from tests.bench import recorder, simulate
 from tests.columns import heap
 from xnorloom.hw.column.threshold import ThresholdPipeline
 from xnorloom.hw.spec.config import MachineConfig
-from xnorloom.hw.spec.requantize import threshold_levels
+from xnorloom.hw.spec.latency import threshold_levels
 
 
 @pytest.mark.parametrize("widest, code_bits", [

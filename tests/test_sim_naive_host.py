@@ -45,7 +45,7 @@ WATCHDOG = 400
 ODD = MachineConfig(
     name="odd", rows=3, cols=5, lanes=35, units=3, doubling=False, count_bits=9, scale_bits=11,
     acc_bits=19, code_bits=3, activation_depth=1300, weight_depth=700, scale_depth=300,
-    bias_depth=90, threshold_depth=200, tap_depth=70, pair_depth=50, program_depth=101,
+    parameter_depth=200, tap_depth=70, pair_depth=50, program_depth=101,
     popcount_stages=2)
 MACHINES = {"tiny": PRESETS["tiny"], "odd": ODD}
 

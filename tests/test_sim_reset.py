@@ -18,7 +18,7 @@ from xnorloom.sw.machine.reference import ReferenceMachine
 from xnorloom.sw.passes.compiler import compile_network
 
 CONFIG = MachineConfig(rows=2, cols=2, lanes=4, popcount_stages=1, activation_depth=64,
-                       weight_depth=64, scale_depth=64, bias_depth=16, threshold_depth=32,
+                       weight_depth=64, scale_depth=64, parameter_depth=32,
                        tap_depth=32, pair_depth=16, program_depth=64)
 
 

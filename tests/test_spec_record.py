@@ -63,9 +63,9 @@ def test_unused_bits_are_ignored(words):
 
 
 def test_absent_fields_are_zero():
-    assert TAP.pack() == [0, 0]
-    assert TAP.pack(offset=-1) == [0xFFFF, 0]
-    assert TAP.pack(rotation=255, right=7) == [0xFF0000, 7 << 9]
+    assert TAP.pack() == [0] * len(TAP)
+    assert TAP.pack(offset=-1) == [0x1FFFF, 0, 0]
+    assert TAP.pack(rotation=255, end_line=7) == [255 << 17, 0, 7 << 12]
 
 
 RECORD = Record("thing", (Field("low", 3, "unsigned"), Field("high", 4, "signed", signed=True)))

@@ -1,10 +1,10 @@
 """How a kernel tap finds its pixels in the banks, for stride 1 and 2, with numbers of the code."""
 
 import numpy as np
+from xnorloom.sw.passes.tiling import input_layout, tap_entries
 
 from xnorloom.sw.graph.network import CodeFormat, MatrixLayer
 from xnorloom.sw.machine.layout import MapLayout
-from xnorloom.sw.passes.tiling import input_layout, tap_entries
 
 from .drawing import COLOURS, MUTED, Drawing
 

@@ -9,8 +9,7 @@ from ..common.delay import Delay
 from ..common.layout import column_layout
 from ..common.queue import Queue
 from ..memory.bank import write_signature
-from ..spec.cycles import ELEMENT_LATENCY, FEED_LATENCY
-from ..spec.requantize import threshold_levels
+from ..spec.latency import ELEMENT_LATENCY, FEED_LATENCY, threshold_levels
 from .loader import ParameterLoader
 from .mode import ModeDecoder
 from .passes import CLASS_BITS, PassSequencer
@@ -54,7 +53,7 @@ class Columns(wiring.Component):
 
     Members
     -------
-    scales, parameters : In(write_signature).array(cols)
+    scales, parameters : Out(write_signature).array(cols)
         Entries from the host, while no layer runs.
     layer : In(stream.Signature(column_layout))
         The layer; it begins when it becomes valid.
@@ -77,10 +76,10 @@ class Columns(wiring.Component):
     def __init__(self, config):
         self.config = config
         members = {
-            "scales": In(write_signature(config.scale_bits + 1, config.scale_depth)
-                         ).array(config.cols),
-            "parameters": In(write_signature(config.acc_bits, config.parameter_depth)
-                             ).array(config.cols),
+            "scales": Out(write_signature(config.scale_bits + 1, config.scale_depth)
+                          ).array(config.cols),
+            "parameters": Out(write_signature(config.acc_bits, config.parameter_depth)
+                              ).array(config.cols),
             "layer": In(stream.Signature(column_layout(config))),
             "counts": In(stream.Signature(Count(config), always_ready=True)
                          ).array(config.cols, config.units),

@@ -9,7 +9,7 @@ from ..common.guard import Guard
 from ..common.layout import column_layout
 from ..common.turns import last_turn
 from ..spec.descriptor import BORDER_CLASSES
-from ..spec.requantize import threshold_levels
+from ..spec.latency import threshold_levels
 
 __all__ = ["LoadToken", "ParameterLoader"]
 

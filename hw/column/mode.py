@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from ..common.layout import column_layout
 from ..spec.descriptor import MAX_MAP_BITS, RESCALE_SHIFTS
-from ..spec.requantize import threshold_levels
+from ..spec.latency import threshold_levels
 
 __all__ = ["ColumnMode", "ModeDecoder"]
 

@@ -8,7 +8,7 @@ from ..common.guard import Guard
 from ..common.layout import column_layout
 from ..common.turns import last_turn
 from ..spec.descriptor import BORDER_CLASSES
-from ..spec.requantize import rescale_cycles, rescale_delay
+from ..spec.latency import rescale_cycles, rescale_delay
 
 __all__ = ["CLASS_BITS", "PassSequencer", "PassToken"]
 

@@ -8,9 +8,8 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..array.drain import Count
-from ..spec.cycles import SCALE_LATENCY
 from ..spec.descriptor import RESCALE_SHIFTS
-from ..spec.requantize import rescale_delay
+from ..spec.latency import SCALE_LATENCY, rescale_delay
 from .mode import ColumnMode
 from .passes import PassToken
 

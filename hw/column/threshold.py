@@ -4,7 +4,7 @@ from amaranth.hdl import Cat, Module, Signal, signed
 from amaranth.lib import memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from ..spec.requantize import threshold_levels
+from ..spec.latency import threshold_levels
 from .loader import LoadToken
 
 __all__ = ["ThresholdPipeline"]

@@ -15,9 +15,9 @@ LINK_ERRORS = (ErrorCode.MAGIC, ErrorCode.VERSION, ErrorCode.OPCODE, ErrorCode.F
                ErrorCode.LINK_TIMEOUT)
 """Faults of a frame, which its offending word tells; the first one goes before the others."""
 
-FAULT_MEMORIES = (Memory.TAPS, Memory.ACTIVATIONS, Memory.WEIGHTS, Memory.SCALES, Memory.BIASES,
-                  Memory.THRESHOLDS)
-"""Memories a step can leave; a fault in the pair table counts as one in the taps."""
+FAULT_MEMORIES = (Memory.TAPS, Memory.ACTIVATIONS, Memory.WEIGHTS, Memory.SCALES,
+                  Memory.PARAMETERS)
+"""Memories a step can leave; a fault in the term or pair table counts as one in the taps."""
 
 
 class FaultSignature(wiring.Signature):
@@ -29,7 +29,7 @@ class FaultSignature(wiring.Signature):
         One bit per code of :data:`LINK_ERRORS`; index of the word in its frame.
     descriptor : Out(1), address : Out(16)
         A field of a descriptor is out of bounds; its word in program memory.
-    memories : Out(6)
+    memories : Out(5)
         One bit per memory of :data:`FAULT_MEMORIES`.
     hung : Out(1)
         A run, or an answer, stands still.

@@ -1,8 +1,9 @@
 """Fetches layer descriptors ahead of their use, and checks every field."""
 
-from amaranth.hdl import Cat, Module, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
+from amaranth.utils import exact_log2
 
 from ..common.guard import Guard, reaches
 from ..common.layout import assign_word, layer_layout
@@ -11,6 +12,9 @@ from ..spec.descriptor import DESCRIPTOR, descriptor_limits
 from ..spec.record import WORD_BITS
 
 __all__ = ["DescriptorFetch"]
+
+WORDS_LOG = exact_log2(len(DESCRIPTOR))
+"""Address bits within a descriptor."""
 
 
 def _violated(config, index, word):
@@ -27,19 +31,13 @@ def _violated(config, index, word):
             faults.append(~reaches(bits, low))
         if high < field.range[1]:
             faults.append(reaches(bits, high + 1))
-    return Cat(*faults).any()
-
-
-def _address(layer):
-    """Program address of a layer, without a multiplier."""
-    words = len(DESCRIPTOR)
-    return sum(layer << bit for bit in range(words.bit_length()) if words >> bit & 1)
+    return Cat(*faults).any() if faults else 0
 
 
 class DescriptorFetch(wiring.Component):
     """Reads descriptors from program memory, one word per cycle, one layer ahead of the machine.
 
-    A layer is ready ``len(DESCRIPTOR) + 2`` cycles after ``start``, or after the layer before was
+    A layer is ready :data:`hw.spec.cycles.FETCH_CYCLES` cycles after ``start``, or after the layer before was
     taken.
 
     Members
@@ -67,8 +65,8 @@ class DescriptorFetch(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        words = len(DESCRIPTOR)
-        address, begins, waiting = Signal(21), Signal(), Signal()
+        words = DESCRIPTOR.used
+        address, begins, waiting = Signal(16 + WORDS_LOG + 1), Signal(), Signal()
         # One bit travels along: at k, word k is read, word k - 1 arrives, word k - 2 is checked.
         later = Signal(words + 1)
         turn = Cat(begins, later)
@@ -93,7 +91,8 @@ class DescriptorFetch(wiring.Component):
             with m.If(turn[index + 1]):
                 m.d.sync += assign_word(DESCRIPTOR, self.o.payload, index, self.read.data)
         with m.If(self.read.en):
-            m.d.sync += address.eq(address + 1)
+            # Words without a field are not read.
+            m.d.sync += address.eq(address + Mux(turn[words - 1], len(DESCRIPTOR) - words + 1, 1))
         with m.If(begins):
             m.d.sync += waiting.eq(0)
         with m.If(turn[words]):
@@ -101,5 +100,5 @@ class DescriptorFetch(wiring.Component):
         with m.If(self.o.valid & self.o.ready):
             m.d.sync += [self.o.valid.eq(0), waiting.eq(1)]
         with m.If(self.start):
-            m.d.sync += [waiting.eq(1), address.eq(_address(self.first))]
+            m.d.sync += [waiting.eq(1), address.eq(self.first << WORDS_LOG)]
         return m

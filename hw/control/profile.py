@@ -6,7 +6,6 @@ from amaranth.lib.wiring import In, Out
 
 from ..common.choice import choose
 from ..memory.bank import Bank
-from ..spec.cycles import FETCH_CYCLES
 from ..spec.memory import PROFILE_COUNTERS, PROFILE_LAYERS
 from ..spec.record import WORD_BITS
 
@@ -43,7 +42,7 @@ class Profiler(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         counters = [Signal(32, name=name) for name in PROFILE_COUNTERS[:-1]]
-        waited, waited_before = Signal(range(FETCH_CYCLES + 1)), Signal(range(FETCH_CYCLES + 1))
+        waited, waited_before = Signal(32), Signal(32)
         running = Signal()
         # One bit for the counter that is stored.
         turn, layer = Signal(len(PROFILE_COUNTERS)), Signal(range(PROFILE_LAYERS))

@@ -1,10 +1,10 @@
 """A table of records, looked up by the feed."""
 
-from amaranth.hdl import Module, Signal
+from amaranth.hdl import Cat, Module
 from amaranth.lib import wiring
 from amaranth.lib.wiring import Out
 
-from ..common.layout import assign_word, record_layout
+from ..common.layout import record_layout
 from .bank import Bank, read_signature, write_signature
 
 __all__ = ["RecordTable"]
@@ -39,12 +39,16 @@ class RecordTable(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.bank = bank = Bank(32 * len(self.record), self.depth)
-        wiring.connect(m, wiring.flipped(self.store), bank.write)
-        m.d.comb += [bank.read.en.eq(self.read.en), bank.read.addr.eq(self.read.addr)]
-        fields = Signal(record_layout(self.record))
-        for index in range(len(self.record)):
-            m.d.comb += assign_word(self.record, fields, index,
-                                    bank.read.data.word_select(index, 32))
-        m.d.comb += self.read.data.eq(fields)
+        layout = record_layout(self.record)
+        # Of the link words only the bits that are fields are kept.
+        places = [(index * 32 + shift, self.record.fields[name].bits)
+                  for name in self.record.fields
+                  for index, shift in [self.record.place(name)]]
+        m.submodules.bank = bank = Bank(layout.size, self.depth)
+        m.d.comb += [
+            bank.write.en.eq(self.store.en), bank.write.addr.eq(self.store.addr),
+            bank.write.data.eq(Cat(self.store.data[at:at + bits] for at, bits in places)),
+            bank.read.en.eq(self.read.en), bank.read.addr.eq(self.read.addr),
+            self.read.data.eq(bank.read.data),
+        ]
         return m

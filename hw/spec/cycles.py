@@ -4,51 +4,34 @@ Everything behind the feed's gate is a rigid pipeline, so a layer ends a constan
 last step has passed the gate. At the gate
 
 * a step follows the one before in the next cycle,
-* a step that ends a pass follows the last such step after ``drain_cycles`` at the earliest,
-* a step that ends a tile follows the last such step after ``code_bits * requantize_cycles``, or in
-  a raw layer a cycle after that tile has left.
+* a step that ends a pass follows the last such step after ``drain_cycles`` at the earliest; behind
+  a tile whose codes are found by multiplication after twice as many, as the units multiply once
+  more,
+* a step that ends the first pass of a sweep follows the last such step after the cycles in which
+  the parameters of a column tile are loaded,
+* a step that ends a tile follows the last such step after ``tile_cycles``,
+* in a raw layer a step that ends a pass waits until the tile before has left.
 
-A tile ends with a step that is the last of its pass, too, so all tiles but the first take the same
-time and the sum needs no simulation. The host is taken to be always ready.
+A tile ends with a step that ends its last pass, so tiles of one sweep but the first take the same
+time, and sweeps that begin alike are alike: few are walked. The host is taken to be always ready.
 """
 
 from dataclasses import dataclass
 
 from .descriptor import DESCRIPTOR
+from .latency import (
+    PARAMETER_CYCLES,
+    code_latency,
+    first_issue_cycles,
+    raw_latency,
+    rescale_cycles,
+)
 
-__all__ = ["LayerCycles", "RunCycles", "SEARCH_CYCLES", "first_issue_cycles", "predict_layer",
-           "predict_run", "requantize_cycles"]
+__all__ = ["FETCH_CYCLES", "LayerCycles", "RunCycles", "pass_steps", "predict_layer",
+           "predict_run"]
 
-SEARCH_CYCLES = 3
-"""Cycles between two levels of one threshold search."""
-
-FEED_LATENCY = 6
-"""Cycles from the gate to the top row of the array: sums, addresses, bank, output register,
-rotator."""
-
-ELEMENT_LATENCY = 2
-"""Cycles through an element, besides its popcount."""
-
-SCALE_LATENCY = 4
-"""Cycles from a count to its accumulator at the output of the scale-and-accumulate unit."""
-
-PARAMETER_CYCLES = 2
-"""Cycles by which the first pass of a sweep follows the first one of the sweep before, on top of
-the entries of a block."""
-
-FETCH_CYCLES = len(DESCRIPTOR) + 2
+FETCH_CYCLES = DESCRIPTOR.used + 2
 """Cycles to fetch a descriptor; hidden under the layer before, if that is longer."""
-
-
-def requantize_cycles(config):
-    """Cycles per code bit in which a tile is requantized and written: one per row."""
-    return max(config.rows, SEARCH_CYCLES)
-
-
-def first_issue_cycles(config):
-    """Cycles from a layer's start to its first step: table lookup, or the first tile's
-    positions."""
-    return max(4, config.rows + 1)
 
 
 @dataclass(frozen=True)
@@ -71,57 +54,88 @@ class RunCycles:
     layers: tuple
 
 
-def pass_steps(descriptor, pairs):
-    """Steps of every pass of one column tile, in order."""
-    steps_per_pair = descriptor["taps_per_group"] * descriptor["words"]
-    passes, steps = [], 0
-    for pair in pairs:
-        steps += steps_per_pair
-        if pair["drain"]:
-            passes.append(steps)
-            steps = 0
-    return passes * descriptor["groups"]
+def pass_steps(terms):
+    """Steps of every pass of one tile, in order.
 
-
-def _accumulator_cycles(config):
-    """Cycles from the gate until the last accumulator of a tile leaves its unit."""
-    return (FEED_LATENCY + ELEMENT_LATENCY + config.popcount_stages
-            + (config.rows - 1) + (config.cols - 1)
-            + SCALE_LATENCY + config.drain_cycles - 1)
-
-
-def _raw_tile_cycles(config):
-    """Cycles from the gate until the last word of a raw tile is taken: behind three words of
-    header."""
-    return _accumulator_cycles(config) + 4 + config.rows * config.cols
-
-
-def _code_tile_cycles(config, code_bits):
-    """Cycles from the gate until the last word of a tile of codes is written."""
-    places = max(config.drain_cycles, SEARCH_CYCLES)
-    search = 3 + (code_bits - 1) * places
-    return _accumulator_cycles(config) + search + 1 + code_bits * config.rows
-
-
-def _tile(passes, drain_cycles, time, drained, output_free):
-    """Walks one tile through the gate; ``time`` is the cycle of the step before its first one.
-
-    Returns the cycle of its last step and the cycles it waited for drain and for output.
+    Parameters
+    ----------
+    terms : list of tuple of dict, list of dict
+        Fields of every :data:`hw.spec.descriptor.TERM` of the tile, and its entries of the pair
+        table.
     """
-    waited_drain = waited_output = 0
-    for index, steps in enumerate(passes):
-        time += steps
-        if drained + drain_cycles > time:
-            waited_drain += drained + drain_cycles - time
-            time = drained + drain_cycles
-        if index == len(passes) - 1 and output_free > time:
-            waited_output += output_free - time
-            time = output_free
-        drained = time
-    return time, waited_drain, waited_output
+    passes = []
+    for term, pairs in terms:
+        group, steps = [], 0
+        for pair in pairs:
+            steps += term["taps_per_group"] * term["words"]
+            if pair["drain"]:
+                group.append(steps)
+                steps = 0
+        passes += group * term["groups"]
+    return tuple(passes)
 
 
-def predict_layer(config, descriptor, pairs, *, stalled_on_input=1):
+class _Gate:
+    """The gate, walked step by step that ends a pass; time 0 is the last step of the tile before.
+
+    Attributes
+    ----------
+    time : int
+        Cycle of the last step.
+    loaded : int
+        Cycle of the last step that ended the first pass of a sweep.
+    """
+
+    def __init__(self, config, descriptor, *, time, drained, tile, loaded, raw_free):
+        self.config, self.descriptor = config, descriptor
+        self.time, self.drained, self.tile, self.loaded = time, drained, tile, loaded
+        self.raw_free = raw_free
+        self.drain = self.input = self.output = 0
+
+    def steps(self, passes, first_of_sweep):
+        """Walks one tile."""
+        load = self.descriptor["block"] + PARAMETER_CYCLES
+        for index, steps in enumerate(passes):
+            self.time += steps
+            wait = self.config.drain_cycles
+            if index == 0 and self.descriptor["rescale"] and self.drained == self.tile:
+                wait = rescale_cycles(self.config)
+            self.drain += self._until(self.drained + wait)
+            if index == 0 and first_of_sweep:
+                self.input += self._until(self.loaded + load)
+            self.output += self._until(self.raw_free)
+            if index == len(passes) - 1:
+                self.output += self._until(self.tile + self.descriptor["tile_cycles"])
+                self.tile = self.time
+            if index == 0 and first_of_sweep:
+                self.loaded = self.time
+            self.drained = self.time
+
+    def _until(self, cycle):
+        waited = max(0, cycle - self.time)
+        self.time += waited
+        return waited
+
+
+def _sum(counts):
+    return tuple(sum(each) for each in zip(*counts, strict=True))
+
+
+def _sweep(config, descriptor, passes, gate, raw_cycles):
+    """Walks a sweep on from a gate: cycles, and those waited for drain, input and output."""
+    tiles, start = descriptor["pixel_tiles"], gate.time
+    gate.steps(passes, first_of_sweep=True)
+    counts = (gate.time - start, gate.drain, gate.input, gate.output)
+    if tiles == 1:
+        return counts, gate.loaded - gate.time
+    one = _Gate(config, descriptor, time=0, drained=0, tile=0, loaded=0, raw_free=raw_cycles)
+    one.steps(passes, first_of_sweep=False)
+    each = (one.time, one.drain, one.input, one.output)
+    counts = tuple(first + (tiles - 1) * rest for first, rest in zip(counts, each, strict=True))
+    return counts, gate.loaded - gate.time - (tiles - 1) * one.time
+
+
+def predict_layer(config, descriptor, lists, *, stalled_on_input=1):
     """Cost of one layer.
 
     Parameters
@@ -130,8 +144,8 @@ def predict_layer(config, descriptor, pairs, *, stalled_on_input=1):
         Machine.
     descriptor : dict
         Fields of its :data:`hw.spec.descriptor.DESCRIPTOR`.
-    pairs : list of dict
-        Its entries of the pair table, in order.
+    lists : list
+        Its term lists, one for every ``term_period`` column tiles, each as for :func:`pass_steps`.
     stalled_on_input : int
         Cycles in which the run waits for the descriptor.
 
@@ -139,35 +153,54 @@ def predict_layer(config, descriptor, pairs, *, stalled_on_input=1):
     -------
     LayerCycles
     """
-    passes = pass_steps(descriptor, pairs)
-    tiles = descriptor["pixel_tiles"] * descriptor["col_tiles"]
-    raw, code_bits = descriptor["raw"], descriptor["code_bits"]
-    leave = _raw_tile_cycles(config) if raw else _code_tile_cycles(config, code_bits)
-    output = leave + 1 if raw else code_bits * requantize_cycles(config)
+    passes = [pass_steps(terms) for terms in lists]
+    raw = descriptor["raw"]
+    leave = raw_latency(config) if raw else code_latency(config, descriptor)
+    raw_cycles = leave + 1 if raw else -1
+    first = first_issue_cycles(config) - 1
+    known: dict = {}
+    total, loaded, busy = (0, 0, 0, 0), 0, 0
+    for column in range(descriptor["col_tiles"]):
+        now = passes[column // descriptor["term_period"]]
+        busy += descriptor["pixel_tiles"] * sum(now)
+        key = (now, loaded, column == 0)
+        if key not in known:
+            gate = _first_gate(config, descriptor, first) if column == 0 else _Gate(
+                config, descriptor, time=0, drained=0, tile=0, loaded=loaded, raw_free=raw_cycles)
+            known[key] = _sweep(config, descriptor, now, gate, raw_cycles)
+        counts, loaded = known[key]
+        total = _sum((total, counts))
+    cycles, drain, waited, output = total
+    return LayerCycles(cycles=first + cycles + leave + 1, busy=busy, stalled_on_drain=drain,
+                       stalled_on_output=output, stalled_on_input=waited + stalled_on_input)
 
-    first = first_issue_cycles(config)
-    time, drain_first, output_first = _tile(
-        passes, config.drain_cycles, first - 1, first - 1 - config.drain_cycles,
-        first + config.rows - 1)
-    duration, drain_next, output_next = _tile(passes, config.drain_cycles, 0, 0, output)
-    return LayerCycles(
-        cycles=time + (tiles - 1) * duration + leave + 1,
-        busy=tiles * sum(passes),
-        stalled_on_drain=drain_first + (tiles - 1) * drain_next,
-        stalled_on_output=output_first + (tiles - 1) * output_next,
-        stalled_on_input=stalled_on_input)
+
+def _first_gate(config, descriptor, first):
+    """The gate at the begin of a layer, in which time counts from the layer's first cycle."""
+    return _Gate(config, descriptor, time=first, drained=first - 2 * config.drain_cycles,
+                 tile=first + 1 - descriptor["tile_cycles"] + config.rows - 1, loaded=0,
+                 raw_free=-1)
 
 
 def predict_run(config, layers):
-    """Cost of a run of layers, given as ``(descriptor, pairs)`` of each.
+    """Cost of a run of layers, given as ``(descriptor, term lists)`` of each.
 
     A descriptor is fetched while the layer before runs; only the first one, and one behind a very
     short layer, is waited for.
     """
     predicted, waiting = [], FETCH_CYCLES
-    for descriptor, pairs in layers:
-        layer = predict_layer(config, descriptor, pairs, stalled_on_input=waiting)
+    for descriptor, lists in layers:
+        layer = predict_layer(config, descriptor, lists, stalled_on_input=waiting)
         predicted.append(layer)
         waiting = max(1, FETCH_CYCLES - layer.cycles)
-    total = sum(layer.cycles + layer.stalled_on_input for layer in predicted)
-    return RunCycles(total=total, layers=tuple(predicted))
+    waited = sum(layer.cycles for layer in predicted) + _fetch_waits(predicted)
+    return RunCycles(total=waited, layers=tuple(predicted))
+
+
+def _fetch_waits(predicted):
+    """Cycles in which the run waits for descriptors."""
+    waits, waiting = 0, FETCH_CYCLES
+    for layer in predicted:
+        waits += waiting
+        waiting = max(1, FETCH_CYCLES - layer.cycles)
+    return waits

@@ -65,6 +65,11 @@ class Record:
     def __len__(self):
         return len(self.words)
 
+    @property
+    def used(self):
+        """Words up to the last one with a field."""
+        return max(index for index, word in enumerate(self.words, 1) if word)
+
     def place(self, name):
         """Word index and bit offset of a field."""
         return self._places[name]
