@@ -57,6 +57,27 @@ def test_writes_stay_inside_their_map(case, seed):
     assert not changed.any()
 
 
+@SLOW
+@given(cases())
+def test_pixels_of_a_turn_lie_in_different_banks(case):
+    _network, config, image = case
+    for layer, fields in zip(image.layers, image.descriptors(), strict=True):
+        if layer["raw"] or fields["pool"]:
+            continue
+        bank, _address = MapLayout(**layer["output"]["layout"]).places()
+        seen = set()
+        for walked in range(fields["pixel_tiles"] * config.rows):
+            tile, row = divmod(walked, config.rows)
+            line, place = divmod(walked, fields["walk"])
+            if line < fields["out_lines"] and place < fields["walk_width"]:
+                x, number = divmod(place, fields["images"])
+                turn = tile, row % fields["turns"], int(bank[number, line, x])
+                assert turn not in seen
+                seen.add(turn)
+        # All pixels of the map were among them.
+        assert len(seen) == bank.size
+
+
 def test_machine_is_a_transport():
     with ReferenceMachine(PRESETS["tiny"]) as machine:
         assert isinstance(machine, Transport)
