@@ -33,8 +33,8 @@ def _random_codes(rng, layer):
 def _run(config, layers, gaps):
     """Runs ``(layer, codes)`` one after the other.
 
-    Returns the words left in the banks, the cycles of all faults, and for every layer the cycles
-    from its last code to its end.
+    Returns the words left in the banks, all writes, the cycles of all faults, and for every layer
+    the cycles from its last code to its end.
     """
     block = Output(config)
     drain = config.drain_cycles
@@ -94,12 +94,12 @@ def _run(config, layers, gaps):
                 word = 0 if clear else words.get((bank, address), (1 << config.lanes) - 1)
                 words[bank, address] = word & ~(part << shift) | data << shift
     assert writes[-1][0] <= ends[-1], "a word is written after the end"
-    return words, faults, [end - last for end, last in zip(ends, last_codes)]
+    return words, writes, faults, [end - last for end, last in zip(ends, last_codes)]
 
 
 def _check(config, layers, gaps=lambda: 0):
     lead = 7 if config.pool_depth else 4
-    words, faults, ends = _run(config, layers, gaps)
+    words, _writes, faults, ends = _run(config, layers, gaps)
     expected = {}
     for layer, codes in layers:
         expected.update(layer.written(codes))
@@ -133,6 +133,45 @@ def test_layers_in_a_row():
     layers = [random_layer(rng, config, pool=pool)
               for pool in ("none", "max", "none", "sum", "max", "none", "none")]
     _check(config, [(layer, _random_codes(rng, layer)) for layer in layers])
+
+
+def _writes(config, layer):
+    """Banks and addresses of all words of a layer, cycle by cycle, if addresses had no end."""
+    for sweep in range(layer.col_tiles):
+        for tile in range(layer.pixel_tiles):
+            for turn in range(layer.turns):
+                pixels = [layer.pixel(tile * config.rows + row) for row in range(config.rows)
+                          if row * layer.turns // config.rows == turn]
+                places = dict(layer.place(*pixel) for pixel in pixels if pixel is not None)
+                for plane in range(layer.map_bits if places else 0):
+                    yield {bank: address + plane * layer.words + sweep // config.granules
+                           for bank, address in places.items()}
+
+
+@pytest.mark.parametrize("shape", [(2, 2, 4, 1, 2), (4, 3, 9, 2, 4), (3, 1, 2, 1, 3)], ids=str)
+def test_a_layer_that_leaves_the_banks_is_noticed_at_its_first_word_outside(shape):
+    large, rng, escapes = _config(shape, pool_depth=0, rescale=False), random.Random(3), 0
+    for _ in range(12):
+        layer = random_layer(rng, large, tiles=12)
+        expected = list(_writes(large, layer))
+        least = max(layer.fields()[name] for name in layer.fields() if name.startswith("out_")
+                    and not name.endswith("banks"))
+        used = max(max(words.values()) for words in expected) + 1
+        # A field is as wide as the depth needs it.
+        depth = max(2, 1 << least.bit_length() - 1, used - rng.choice([0, 1, 1, 5]))
+        config = _config(shape, pool_depth=0, rescale=False, activation_depth=depth)
+        outside = [k for k, words in enumerate(expected) if max(words.values()) >= depth]
+        _words, writes, faults, _ends = _run(
+            config, [(layer, _random_codes(rng, layer))], lambda: 0)
+        # What is outside shows by its fault alone: the port is as wide as an address of the banks.
+        inside = outside[0] if outside else len(expected)
+        seen = [{b: rest[2 + b] for b in range(config.rows) if banks >> b & 1}
+                for _cycle, banks, *rest in writes]
+        assert len(seen) == len(expected)
+        assert seen[:inside] == expected[:inside]
+        assert faults[:1] == ([writes[inside][:1]] if outside else [])
+        escapes += bool(outside)
+    assert 0 < escapes < 12
 
 
 def test_raw_tiles():
