@@ -61,7 +61,9 @@ class TileCollector(wiring.Component):
         last, row = self.config.cols - 1, []
         for c, units in enumerate(self.codes):
             m.submodules[f"deskew_{c}"] = later = Delay(code_width(self.config), last - c)
-            m.d.comb += later.i.eq(choose((unit.valid, unit.payload) for unit in units))
+            # With one unit, what is not valid is not looked at.
+            m.d.comb += later.i.eq(units[0].payload if len(units) == 1 else choose(
+                (unit.valid, unit.payload) for unit in units))
             row.append(later.o)
         valid = Signal(self.config.units)
         m.d.comb += [valid[u].eq(unit.valid) for u, unit in enumerate(self.codes[last])]

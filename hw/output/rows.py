@@ -67,10 +67,10 @@ class RowQueue(wiring.Component):
             m.d.sync += self.first.eq(self.step)
 
         # A turn ends where the multiples of its share pass a multiple of the rows.
-        share, sum_ = Signal(range(max(rows, 2))), Signal(range(2 * rows))
-        m.d.comb += [sum_.eq(share + layer.turns), self.turn_end.eq(reaches(sum_, rows))]
+        passed = Signal(range(2 * rows))
+        m.d.comb += self.turn_end.eq(reaches(passed, rows))
         with m.If(self.step):
-            m.d.sync += share.eq(Mux(self.turn_end, sum_ - rows, sum_))
+            m.d.sync += passed.eq(Mux(self.turn_end, passed - rows, passed) + layer.turns)
         writing, ended = Signal(), Signal()
         m.d.comb += ended.eq(self.step & self.turn_end)
         written = last_turn(m, "plane", layer.map_bits, begin=self.begin | ended, end=writing)
@@ -87,7 +87,8 @@ class RowQueue(wiring.Component):
             with m.If(layer.pool != 0):
                 m.d.comb += self.step.eq(self.active & cycle_end)
         with m.If(self.begin):
-            m.d.sync += [waiting.eq(0), self.first.eq(1), share.eq(0), writing.eq(0)]
+            m.d.sync += [waiting.eq(0), self.first.eq(1), passed.eq(layer.turns),
+                         writing.eq(0)]
         self._keep(m)
         return m
 
