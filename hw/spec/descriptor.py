@@ -24,7 +24,7 @@ walked, ``line_tiles`` tiles, and ``line_skip`` tiles left out.
 
 **Activation banks.** A map read with stride (sy, sx) stores its pixel (image, y, x) at
 m = ((y div sy) * pitch_x + x div sx) * images + image + phase_y * phase_y_banks +
-phase_x * phase_x_banks, phase_y = y mod sy and phase_x = x mod sx, in bank m mod rows, at address ::
+phase_x * phase_x_banks, phase_y = y mod sy, phase_x = x mod sx, in bank m mod rows, at address ::
 
     base + (phase_y * sx + phase_x) * slots * tile_words + (m div rows) * tile_words
          + plane * words + word
