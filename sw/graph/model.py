@@ -6,6 +6,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
+from ..ops.operator import Refused
 from ..ops.registry import OPERATORS
 from .errors import FrontendError
 from .graph import INPUT, Graph
@@ -138,7 +139,10 @@ def build_modules(graph, state):
     for node in graph.nodes:
         if not node.module or node.op == "quantize":
             continue
-        module = OPERATORS[node.op].module(node, tensors_of(node, state))
+        try:
+            module = OPERATORS[node.op].module(node, tensors_of(node, state))
+        except Refused as error:
+            raise FrontendError(f"Node {node.name!r} ({node.op}) {error}") from None
         count = state.get(f"{node.module}.num_batches_tracked")
         if count is not None:
             module.num_batches_tracked = count

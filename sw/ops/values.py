@@ -8,7 +8,7 @@ from torch import nn
 from ..bitplanes import BitPlanes
 from .operator import Refused
 
-__all__ = ["Map", "Part", "Sum", "SumTerm", "identity", "identity_term"]
+__all__ = ["Fused", "Map", "Part", "Sum", "SumTerm", "identity", "identity_term"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,3 +150,26 @@ def identity(name, value):
         raise Refused("must not read an average of codes of uneven levels: only a convolution or "
                       "a linear layer can")
     return Sum(name, (identity_term(part),), part.shape)
+
+
+@dataclass(frozen=True, eq=False)
+class Fused:
+    """One layer of the machine before it is snapped.
+
+    Parameters
+    ----------
+    name : str
+    sum : Sum
+    quantizer : ActivationQuantizer or None
+        In float64; None: the network's result.
+    activation : str
+        Node of the graph that the quantizer is; empty for none.
+    pool : tuple or None
+        Kind, window, stride, padding: see :class:`sw.graph.network.Pool`.
+    """
+
+    name: str
+    sum: Sum
+    quantizer: nn.Module | None
+    activation: str = ""
+    pool: tuple | None = None
