@@ -34,9 +34,8 @@ class Concatenation(Operator):
 
     def lower(self, node, module, fuser, *inputs):
         """See :meth:`Operator.lower`."""
-        if len({(value.flattened, value.shape[1:]) for value in inputs}) > 1:
-            raise Refused("must join maps of one size")
-        return Map(tuple(part for value in inputs for part in value.parts), inputs[0].flattened)
+        parts = tuple(part for value in inputs for part in value.parts)
+        return Map(parts, flattened=any(value.flattened for value in inputs))
 
 
 register(Concatenation())

@@ -126,11 +126,13 @@ class Sum:
 
 
 def identity_term(part):
-    """The term that adds a map as it is: as many blocks as channels, weight bits of 0."""
-    channels = part.shape[0]
+    """The term that adds a map as it is: as many blocks as channels, weight bits of 0; of averages,
+    a kernel of the window."""
+    channels, area = part.shape[0], part.spread[0] * part.spread[1]
     # A weight of bit 0 is -1 times its scale.
-    weights = BitPlanes(np.zeros((1, channels, 1, 1, 1)), -np.ones((1, 1, 1)))
-    return SumTerm(part, weights, np.ones(channels), np.zeros(channels), blocks=channels)
+    weights = BitPlanes(np.zeros((1, channels, 1, *part.spread)), -np.ones((1, 1, 1)))
+    return SumTerm(part, weights, np.full(channels, 1 / area), np.zeros(channels),
+                   blocks=channels, stride=part.spread)
 
 
 def identity(name, value):
@@ -139,17 +141,13 @@ def identity(name, value):
     Raises
     ------
     Refused
-        If the map has several parts, or is an average that only a layer with weights can take.
+        If the map has several parts.
     """
     if isinstance(value, Sum):
         return value
     if len(value.parts) > 1:
         raise Refused("must not read a concatenation: only a convolution or a linear layer can")
-    (part,) = value.parts
-    if part.spread != (1, 1):
-        raise Refused("must not read an average of codes of uneven levels: only a convolution or "
-                      "a linear layer can")
-    return Sum(name, (identity_term(part),), part.shape)
+    return Sum(name, (identity_term(value.parts[0]),), value.shape)
 
 
 @dataclass(frozen=True, eq=False)

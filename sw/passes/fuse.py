@@ -4,6 +4,7 @@ Every operator says itself what it makes of symbolic values (``Operator.lower``)
 collected.
 """
 
+import contextlib
 import copy
 import math
 from dataclasses import dataclass, replace
@@ -92,18 +93,25 @@ def fuse(network):
     fuser = Fuser(graph)
     values: dict = {INPUT: None}
     for node in graph.nodes:
-        module = network.module(node)
-        try:
+        with _named(node):
             values[node.name] = OPERATORS[node.op].lower(
-                node, module, fuser, *(values[name] for name in node.inputs))
-        except Refused as error:
-            raise FrontendError(f"Node {node.name!r} ({node.op}) {error}; "
-                                f"supported: {supported()}") from None
-        except FrontendError:
-            raise
-        except ValueError as error:
-            raise FrontendError(f"Layer {node.name!r} cannot be snapped: {error}") from None
-    return fuser.finish(values[graph.output])
+                node, network.module(node), fuser, *(values[name] for name in node.inputs))
+    with _named(graph[graph.output]):
+        return fuser.finish(values[graph.output])
+
+
+@contextlib.contextmanager
+def _named(node):
+    """Puts the name of a node before what is refused."""
+    try:
+        yield
+    except Refused as error:
+        raise FrontendError(f"Node {node.name!r} ({node.op}) {error}; "
+                            f"supported: {supported()}") from None
+    except FrontendError:
+        raise
+    except ValueError as error:
+        raise FrontendError(f"Layer {node.name!r} cannot be snapped: {error}") from None
 
 
 class Fuser:

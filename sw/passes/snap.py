@@ -52,7 +52,10 @@ class SnappedModel(nn.Module):
         x = torch.as_tensor(x)
         return self.encoder.encode(x.double()).reshape(len(x), *self.fusion.input.shape)
 
-    def _run(self, x):
+    @torch.no_grad()
+    def run(self, x):
+        """Maps of codes by layer, input included, and the last layer's accumulators in real units,
+        of real images."""
         maps = {INPUT: self.encode(x)}
         for layer in self.layers:
             values = layer(maps)
@@ -65,7 +68,7 @@ class SnappedModel(nn.Module):
     @torch.no_grad()
     def forward(self, x):
         """The network's result for real images, float64."""
-        values = self._run(x)[1] + self.layers[-1].after.reshape(-1, 1, 1)
+        values = self.run(x)[1] + self.layers[-1].after.reshape(-1, 1, 1)
         return torch.from_numpy(self.fusion.head.apply(values.numpy()))
 
     @torch.no_grad()
@@ -83,9 +86,20 @@ class SnappedModel(nn.Module):
             By layer: the codes after its activation and pool; of the last layer the accumulators,
             in units of ``2 ** -frac_bits``. Vectors have height = width = 1.
         """
-        maps, values = self._run(x)
+        maps, values = self.run(x)
         results = {name: codes.numpy() for name, codes in maps.items() if name != INPUT}
         return {**results, self.layers[-1].name: self.layers[-1].integer(values).numpy()}
+
+
+    def text(self):
+        """One line a layer: its grid and what it cost, for people."""
+        lines = []
+        for layer, cost in zip(self.layers, self.report):
+            bits = np.asarray(layer.integers.frac_bits)
+            lines.append(f"{layer.name}: {bits.min()} to {bits.max()} fraction bits, scales off by "
+                         f"up to {cost['error']:.3g} of the largest, {len(cost['lossy'])} of "
+                         f"{len(layer.grid)} channels lossy")
+        return "\n".join([*lines, ""])
 
 
 def _pooled(pool, codes):
