@@ -88,13 +88,13 @@ class Matrix(Operator):
 def _strides(options, part, weights):
     """Options over codes of which a window makes one value; a kernel of the map's size needs no
     stride."""
-    spread = part.spread
-    if spread != (1, 1) and (any(options.get("padding", ())) or options.get("dilation", (1, 1)) != (1, 1)):
+    spread, framed = part.spread, any(options.get("padding", ()))
+    if spread != (1, 1) and (framed or options.get("dilation", (1, 1)) != (1, 1)):
         raise Refused("must have neither padding nor dilation over an average of codes of uneven "
                       "levels")
     stride = options.get("stride", (1, 1))
     return {**options, "stride": tuple(
-        step * size if taps * size < edge or any(options.get("padding", ())) else 1 for step, size, taps, edge
+        step * size if taps * size < edge or framed else 1 for step, size, taps, edge
         in zip(stride, spread, weights.shape[2:], part.shape[1:]))}
 
 
