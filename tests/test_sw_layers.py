@@ -3,8 +3,8 @@ import operator
 import pytest
 import torch
 from torch import nn
-
 from xnorloom.sw.graph.trace import FrontendError
+
 from xnorloom.sw.ops.layers import QuantConv2d, QuantLinear
 from xnorloom.sw.passes.quantize import quantize_
 from xnorloom.sw.passes.snap import snap

@@ -8,11 +8,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from xnorloom.sw.graph.trace import FrontendError
 
 from xnorloom.hw.spec.config import PRESETS
 from xnorloom.sw import data
 from xnorloom.sw.data import DataInfo
-from xnorloom.sw.graph.trace import FrontendError
 from xnorloom.sw.machine.driver import Driver
 from xnorloom.sw.machine.reference import ReferenceMachine
 from xnorloom.sw.ops.layers import QuantConv2d, QuantLinear

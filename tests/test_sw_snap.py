@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch import nn
 
-from xnorloom.hw.spec.config import PRESETS
 from tests.single import SingleLayer
+from xnorloom.hw.spec.config import PRESETS
 from xnorloom.sw.bitplanes import BitPlanes, group_index
 from xnorloom.sw.graph.evaluate import evaluate
 from xnorloom.sw.passes.lower import lower
