@@ -19,6 +19,9 @@ class Branch(nn.Module):
     def __getitem__(self, name):
         return self._modules[str(name)]
 
+    def __setitem__(self, name, module):
+        self.add_module(str(name), module)
+
     def __contains__(self, name):
         return str(name) in self._modules
 
