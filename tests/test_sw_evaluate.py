@@ -116,7 +116,7 @@ def branches(rng):
 
 
 def pools(rng):
-    wide = Rescale(rng.integers(1, 99, 4), rng.integers(-9999, 9999, 4), 3, 9, 6)
+    wide = Rescale(rng.integers(1, 99, 4), rng.integers(0, 30000, 4), 3, 9, 6)
     return [layer(rng, "a", (6, 5), term(rng, "input", 4, 3, padding=(1, 1, 1, 1)),
                   pool=Pool("max", (3, 2), (2, 1), (1, 1, 0, 1))),
             layer(rng, "b", (3, 5), term(rng, "a", 4, 4, kernel=(1, 1)),
@@ -147,8 +147,8 @@ def test_a_head_does_its_steps_in_order():
 
 
 @pytest.mark.parametrize("data, message", [
-    ({"steps": [["sqrt", {}]], "shape": [2]}, "^Head step must be one of affine, clamp, .*, not "
-                                              "'sqrt'$"),
+    ({"steps": [["sqrt", {}]], "shape": [2]}, ("^Head step must be one of affine, clamp, .*, not "
+                                              "'sqrt'$")),
     ({"steps": 3}, "^Head must have steps and a shape, not .'steps': 3.$"),
     ({"steps": [["relu", {}]], "shape": "x"}, "^Head must have steps and a shape, not "),
 ])

@@ -236,8 +236,8 @@ class Untraceable(nn.Module):
 
 
 @pytest.mark.parametrize("model, fragment", [
-    (conv(nn.GELU(), nn.Conv2d(2, 2, 1)), "Node '2' (GELU) is not something the machine can run: "
-     "it falls somewhere, and only functions that rise can be found by thresholds; supported: "),
+    (conv(nn.GELU(), nn.Conv2d(2, 2, 1)), ("Node '2' (GELU) is not something the machine can run: "
+     "it falls somewhere, and only functions that rise can be found by thresholds; supported: ")),
     (conv(nn.Conv2d(2, 2, 1), nn.Softmax(2)), "Node '3' (Softmax) must be over the channels"),
     (conv(nn.Softmax(1), nn.Conv2d(2, 2, 1)),
      "Node '2.quantizer' (quantize) must not read softmax, which only the host computes"),

@@ -183,9 +183,9 @@ class Rectified(nn.Module):
 
 def test_one_relu_before_an_addition_stays_unquantized():
     model = quantize_(Rectified(1), "pact-sawb-w2a2", in_shape=SHAPE)
-    assert [op for op in ops(model).values()].count("quantize") == 3
+    assert list(ops(model).values()).count("quantize") == 3
     model = quantize_(Rectified(2), "pact-sawb-w2a2", in_shape=SHAPE)
-    assert [op for op in ops(model).values()].count("quantize") == 4
+    assert list(ops(model).values()).count("quantize") == 4
 
 
 def test_signed_padding_is_the_named_code():

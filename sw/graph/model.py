@@ -159,7 +159,7 @@ def build_modules(graph, state):
     """
     modules = {}
     for node in graph.nodes:
-        if not node.module or node.op == "quantize":
+        if not node.module or node.op == "quantize" or "order" in node.attributes:
             continue
         try:
             module = OPERATORS[node.op].module(node, tensors_of(node, state))
