@@ -261,7 +261,8 @@ def test_what_the_machine_lacks_is_named(model, fragment):
 
 
 def test_unknown_nodes_list_what_is_supported():
-    with pytest.raises(FrontendError, match="; supported: (?=.*Conv2d)(?=.*Linear)(?=.*MaxPool2d)(?=.*ReLU, )"):
+    with pytest.raises(FrontendError, match="; supported: (?=.*Conv2d)(?=.*Linear)"
+                                            "(?=.*MaxPool2d)(?=.*ReLU, )"):
         quantize_(conv(nn.GELU()), "pact-sawb-w2a2", in_shape=(1, 8, 8))
 
 
