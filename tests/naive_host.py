@@ -1,31 +1,64 @@
 """A packer and a host written from the pages in docs/ alone; they import nothing of the project.
 
-docs/memory-format.md says how the memories are filled and how the machine is talked to,
-docs/numeric-contract.md what comes out, docs/machine.md what it costs. Everything here is as plain
-as the formulas there, so that it can be held against them line by line.
+docs/memory-format.md says how the memories are filled and how the machine is talked to, and
+docs/machine.md what it costs; what comes out is in :mod:`tests.naive_network`. Everything here is
+as plain as the formulas there, so that it can be held against them line by line. Places of fields,
+and the constants of the cycle model, are read out of the tables of the pages.
 """
 
+import functools
 import hashlib
 import json
+import re
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
-PROGRAM, TAPS, PAIRS, ACTIVATIONS, WEIGHTS, SCALES, BIASES, THRESHOLDS, PROFILE = range(9)
+from tests.naive_network import Rescale, Unfit, ceil, chance, pick
+
+PROGRAM, TERMS, TAPS, PAIRS, ACTIVATIONS, WEIGHTS, SCALES, PARAMETERS, PROFILE = range(9)
 IMAGE, WRITE, RUN, READ, RESULT, DATA, DONE = 1, 2, 3, 4, 0x81, 0x82, 0x83
 STATUS, ERROR_CODE, ERROR_WORD, CONTROL, WATCHDOG, CYCLES, LAYERS = 3, 4, 5, 6, 7, 8, 9
 INTERRUPT_ENABLE, INTERRUPT = 10, 11
-DESCRIPTOR_WORDS = 18
+VERSION = 2
+DESCRIPTOR_WORDS = 32
+PROFILE_LAYERS = 128
+DOCS = Path(__file__).resolve().parent.parent / "docs"
 
 
-class Unfit(Exception):
-    """The network is too large for the machine."""
+def table_of(page, block):
+    """Rows of a generated table of a page, without its heads."""
+    text = (DOCS / page).read_text(encoding="utf-8")
+    lines = re.search(rf"<!-- generated: {block} -->\n(.*?)<!-- end -->", text, re.DOTALL)[1]
+    return [[cell.strip(" `") for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+            for line in lines.splitlines()[2:] if line.startswith("|")]
 
 
-def ceil(value, step):
-    return -(-value // step)
+def fields_of(block):
+    """Word, lowest bit and bits of every field of a record."""
+    fields = {}
+    for word, bits, name, *_more in table_of("memory-format.md", block):
+        high, _, low = bits.partition("..")
+        fields[name.partition("`")[0]] = (int(word), int(low or high),
+                                          int(high) - int(low or high) + 1)
+    return fields
+
+
+DESCRIPTOR, TERM, TAP, PAIR = map(fields_of, ("descriptor", "term", "tap", "pair"))
+
+
+def record(places, fields):
+    """A record as one number, word 0 lowest."""
+    number = 0
+    for name, value in fields.items():
+        word, shift, bits = places[name]
+        if int(value) >> bits not in (0, -1 if name == "offset" else 0):
+            raise Unfit(name)
+        number |= (int(value) & (1 << bits) - 1) << 32 * word + shift
+    return number
 
 
 class Shape:
@@ -35,18 +68,18 @@ class Shape:
         self.parameters = {key: value for key, value in parameters.items() if key != "name"}
         for key, value in self.parameters.items():
             setattr(self, key, value)
-        text = json.dumps({"version": 1, **self.parameters}, sort_keys=True)
+        text = json.dumps({"version": VERSION, **self.parameters}, sort_keys=True)
         digest = hashlib.sha256(text.encode()).digest()
         self.fingerprint = int.from_bytes(digest[:4], "little")
         # Memory -> banks, entries of a bank, bits of an entry.
         self.memories = {
-            PROGRAM: (1, self.program_depth, 32), TAPS: (1, self.tap_depth, 64),
-            PAIRS: (1, self.pair_depth, 32),
+            PROGRAM: (1, self.program_depth, 32), TERMS: (1, self.term_depth, 160),
+            TAPS: (1, self.tap_depth, 96), PAIRS: (1, self.pair_depth, 32),
             ACTIVATIONS: (self.rows, self.activation_depth, self.lanes),
             WEIGHTS: (self.cols, self.weight_depth, self.lanes),
-            SCALES: (self.cols, self.scale_depth, self.scale_bits),
-            BIASES: (self.cols, self.bias_depth, self.acc_bits),
-            THRESHOLDS: (self.cols, self.threshold_depth, self.acc_bits), PROFILE: (1, 512, 32)}
+            SCALES: (self.cols, self.scale_depth, self.scale_bits + 1),
+            PARAMETERS: (self.cols, self.parameter_depth, self.acc_bits),
+            PROFILE: (1, 8 * PROFILE_LAYERS, 32)}
 
 
 def entry_words(value, bits):
@@ -56,7 +89,7 @@ def entry_words(value, bits):
 
 
 def frame(shape, opcode, payload):
-    words = [0x4C58 | 1 << 16 | opcode << 24, shape.fingerprint, len(payload), *payload]
+    words = [0x4C58 | VERSION << 16 | opcode << 24, shape.fingerprint, len(payload), *payload]
     return [*words, zlib.crc32(np.array(words, "<u4").tobytes())]
 
 
@@ -64,7 +97,7 @@ def frames(shape, words):
     """Opcode and payload of every frame of an answer; each must be right."""
     words = [int(word) for word in words]
     while words:
-        assert words[0] & 0xFFFFFF == 0x14C58 and words[1] == shape.fingerprint, "no frame"
+        assert words[0] & 0xFFFFFF == 0x4C58 | VERSION << 16 and words[1] == shape.fingerprint
         end = 3 + words[2]
         assert len(words) > end, "the answer ends inside a frame"
         assert words[end] == zlib.crc32(np.array(words[:end], "<u4").tobytes()), "CRC"
@@ -72,174 +105,44 @@ def frames(shape, words):
         words = words[end + 1:]
 
 
-# Networks and what they compute (docs/numeric-contract.md)
-
-@dataclass
-class Layer:
-    """One layer; bits of weights ``[plane][output][input][ky][kx]``.
-
-    ``passes`` has, for each pass, its pairs ``(activation plane, weight plane, double)``;
-    ``scales`` are those of the passes, ``[group][pass][output]``. ``codes_in``, ``codes_out`` are
-    the planes of every code.
-    """
-
-    in_shape: tuple
-    kernel: tuple
-    stride: tuple
-    padding: tuple
-    pad_code: int
-    groups: int
-    codes_in: np.ndarray
-    weights: np.ndarray
-    passes: list
-    scales: np.ndarray
-    biases: np.ndarray
-    thresholds: np.ndarray | None
-    codes_out: np.ndarray | None
-
-    @property
-    def raw(self):
-        return self.thresholds is None
-
-    @property
-    def out_shape(self):
-        _c, height, width = self.in_shape
-        (kh, kw), (sy, sx), (py, px) = self.kernel, self.stride, self.padding
-        return (self.weights.shape[1], (height + 2 * py - kh) // sy + 1,
-                (width + 2 * px - kw) // sx + 1)
-
-
-def accumulators(layer, codes, acc_bits):
-    """``B + sum S[g, i, j] * m[g, i, j]``, modulo ``2^acc_bits``: one for every output pixel."""
-    (py, px), (sy, sx), (kh, kw) = layer.padding, layer.stride, layer.kernel
-    padded = np.pad(codes, ((0, 0), (0, 0), (py, py), (px, px)), constant_values=layer.pad_code)
-    planes = layer.codes_in[padded]
-    outputs, height, width = layer.out_shape
-    acc = np.zeros((len(codes), outputs, height, width), dtype=np.int64)
-    acc += layer.biases[:, None, None]
-    taps = [(ky, kx) for ky in range(kh) for kx in range(kw)]
-    size = len(taps) // layer.groups
-    for g in range(layer.groups):
-        for number, pairs in enumerate(layer.passes):
-            scale = layer.scales[g, number].astype(np.int64)
-            for i, j, double in reversed(pairs):
-                m = np.zeros_like(acc)
-                for ky, kx in taps[g * size:(g + 1) * size]:
-                    seen = planes[:, :, ky:ky + sy * (height - 1) + 1:sy,
-                                  kx:kx + sx * (width - 1) + 1:sx, i]
-                    wanted = layer.weights[j, :, :, ky, kx]
-                    m += (seen[:, None] != wanted[None, :, :, None, None]).sum(axis=2)
-                acc += scale[:, None, None] * m
-                scale = scale * 2 if double else scale
-    half = 1 << acc_bits - 1
-    return (acc + half) % (2 * half) - half
-
-
-def evaluate(network, codes, acc_bits):
-    """Map of every layer: codes, or accumulators of a raw layer."""
-    maps = []
-    for layer in network:
-        acc = accumulators(layer, codes, acc_bits)
-        if not layer.raw:
-            reached = layer.thresholds[None, :, :, None, None] <= acc[:, :, None]
-            codes = acc = reached.sum(axis=2)
-        maps.append(acc)
-    return maps
-
-
-def random_code_table(rng, planes):
-    return np.array([[code >> plane & 1 for plane in range(planes)]
-                     for code in rng.permutation(1 << planes)])
-
-
-def random_passes(rng, shape, planes, weight_planes, most):
-    """Pairs in any order, some of them in passes together, none of which counts too far."""
-    pairs = [(i, j) for i in range(planes) for j in range(weight_planes)]
-    rng.shuffle(pairs)
-    passes = []
-    for i, j in pairs:
-        double = bool(shape.doubling and rng.random() < 0.5)
-        last = passes[-1] if passes else []
-        count = 0
-        for _i, _j, doubled in [*last, (i, j, double)]:
-            count = (2 * count if doubled else count) + most
-        if last and count < 1 << shape.count_bits and rng.random() < 0.5:
-            last.append((int(i), int(j), double))
-        else:
-            passes.append([(int(i), int(j), False)])
-    return passes
-
-
-def random_layer(rng, shape, in_shape, codes_in, raw):
-    channels, height, width = in_shape
-    if rng.random() < 0.2 and max(height, width) <= 7:
-        kernel = stride = (height, width)
-        padding = (0, 0)
-    else:
-        padding = tuple(int(side) for side in rng.integers(0, 3, 2))
-        kernel = tuple(int(rng.integers(1, min(4, side + 2 * pad) + 1))
-                       for side, pad in zip((height, width), padding))
-        stride = tuple(int(side) for side in rng.integers(1, 4, 2))
-    planes, weight_planes = codes_in.shape[1], int(rng.integers(1, 4))
-    outputs, taps = int(rng.integers(1, 2 * shape.lanes)), kernel[0] * kernel[1]
-    groups = int(rng.choice([1, kernel[0], taps]))
-    most = channels * taps // groups
-    if most >> shape.count_bits:
-        raise Unfit("count")
-    passes = random_passes(rng, shape, planes, weight_planes, most)
-    top, room = 1 << shape.scale_bits - 1, 1 << shape.acc_bits - 1
-    # Some accumulators wrap, most do not.
-    top = min(top, max(2, room * int(rng.integers(1, 4)) // (2 * max(1, most))))
-    k = int(rng.integers(1, shape.code_bits + 1))
-    layer = Layer(
-        in_shape, kernel, stride, padding, int(rng.integers(len(codes_in))), groups, codes_in,
-        rng.integers(0, 2, (weight_planes, outputs, channels, *kernel)), passes,
-        rng.integers(-top, top, (groups, len(passes), outputs)),
-        rng.integers(-room // 4, room // 4, outputs), None, None)
-    if not raw:
-        layer.thresholds = np.sort(rng.integers(-room // 2, room // 2, (outputs, (1 << k) - 1)))
-        layer.codes_out = random_code_table(rng, k)
-    return layer
-
-
-def random_network(rng, shape):
-    """A chain of one to three layers."""
-    in_shape = (int(rng.integers(1, 2 * shape.lanes)), *map(int, rng.integers(1, 8, 2)))
-    codes = random_code_table(rng, int(rng.integers(1, 4)))
-    network, count = [], int(rng.integers(1, 4))
-    for number in range(count):
-        network.append(random_layer(rng, shape, in_shape, codes,
-                                    raw=number == count - 1 and rng.random() < 0.5))
-        in_shape, codes = network[-1].out_shape, network[-1].codes_out
-    return network
-
-
 # Packing (docs/memory-format.md)
 
-class Map:
-    """A map in the activation banks, laid out for a stride and for pitches."""
+class Banks:
+    """A map in the activation banks, laid out for a stride, a line length and first banks."""
 
-    def __init__(self, shape, images, in_shape, codes, stride, pitch):
-        self.shape, self.images, self.in_shape, self.codes = shape, images, in_shape, codes
-        self.stride, (self.pitch_y, self.pitch_x) = stride, pitch
+    def __init__(self, shape, images, channels, size, codes, stride, pitch_x, phase_banks, slots):
+        self.shape, self.images, self.channels, self.size_yx = shape, images, channels, size
+        self.codes, self.stride, self.pitch_x = codes, stride, pitch_x
+        self.phase_banks, self.slots = phase_banks, slots
         self.planes = codes.shape[1]
-        self.words = ceil(in_shape[0], shape.lanes)
+        self.words = ceil(channels, shape.lanes)
         self.tile_words = self.planes * self.words
-        self.slots = ceil(images * self.pitch_y * self.pitch_x, shape.rows)
-        self.size = stride[0] * stride[1] * self.slots * self.tile_words
-        self.base = None
+        self.size = stride[0] * stride[1] * slots * self.tile_words
+        self.base = 0
+
+    @classmethod
+    def fitting(cls, shape, images, each, stride, pitch_x, phase_banks):
+        """With as many slots as its pixels need."""
+        size = each.height, each.width
+        banks = cls(shape, images, each.channels, size, each.codes, stride, pitch_x, phase_banks,
+                    slots=1)
+        slots = 1 + max(banks.m(image, y, x) // shape.rows for image, y, x in banks.pixels())
+        return cls(shape, images, each.channels, size, each.codes, stride, pitch_x, phase_banks,
+                   slots)
+
+    def m(self, image, y, x):
+        (sy, sx), (banks_y, banks_x) = self.stride, self.phase_banks
+        return ((y // sy * self.pitch_x + x // sx) * self.images + image
+                + y % sy * banks_y + x % sx * banks_x)
 
     def place(self, image, y, x):
         """Bank and address of word 0 of plane 0 of a pixel."""
-        sy, sx = self.stride
-        phase = y % sy * sx + x % sx
-        m = (image * self.pitch_y + y // sy) * self.pitch_x + x // sx
+        m, phase = self.m(image, y, x), y % self.stride[0] * self.stride[1] + x % self.stride[1]
         return m % self.shape.rows, (self.base + (phase * self.slots + m // self.shape.rows)
                                      * self.tile_words)
 
     def pixels(self):
-        _channels, height, width = self.in_shape
-        return np.ndindex(self.images, height, width)
+        return np.ndindex(self.images, *self.size_yx)
 
     def pixel_entries(self, codes):
         """Entries of one pixel from the codes of its channels."""
@@ -254,10 +157,9 @@ class Map:
 
     def decode(self, banks):
         """Codes from the entries ``banks[bank][address - base]``, as numbers."""
-        channels = self.in_shape[0]
         known = {tuple(planes): code for code, planes in reversed([*enumerate(
             self.codes.tolist())])}
-        values = np.zeros((self.images, *self.in_shape), dtype=np.int64)
+        values = np.zeros((self.images, self.channels, *self.size_yx), dtype=np.int64)
         for image, y, x in self.pixels():
             bank, address = self.place(image, y, x)
             entries = banks[bank][address - self.base:][:self.tile_words]
@@ -265,7 +167,7 @@ class Map:
                 word, bit = divmod(lane, self.shape.lanes)
                 planes = tuple(entries[plane * self.words + word] >> bit & 1
                                for plane in range(self.planes))
-                if lane < channels:
+                if lane < self.channels:
                     values[image, lane, y, x] = known[planes]
                 else:
                     assert not any(planes), "a lane without a channel must hold 0"
@@ -277,61 +179,74 @@ class Packed:
 
     def __init__(self, rng, shape, network):
         self.rng, self.shape, self.network = rng, shape, network
-        self.images = int(rng.integers(1, 5))
+        self.images = network.images
         self.used = dict.fromkeys(range(9), 0)
-        self.sections, self.descriptors = [], []
-        self.first = int(rng.integers(0, shape.program_depth // DESCRIPTOR_WORDS
-                                      - len(network) + 1))
-        self.maps = [self._reader_map(layer) for layer in network]
-        if not network[-1].raw:
-            self.maps.append(self._free_map(network[-1]))
+        self.sections, self.descriptors, self.costs = [], [], []
+        self.first = pick(rng, 0, shape.program_depth // DESCRIPTOR_WORDS - len(network.layers))
+        self.maps = self._maps()
         for each in self.maps:
             each.base = self._take(ACTIVATIONS, each.size)
-        for number, layer in enumerate(network):
+        for number, layer in enumerate(network.layers):
             self._layer(number, layer)
 
-    def _take(self, memory, count, multiple=1):
+    def _take(self, memory, count):
         """A place of so many entries, in every bank of a memory."""
-        start = self.used[memory] + int(self.rng.integers(0, 3))
-        start = ceil(start, multiple) * multiple
+        start = self.used[memory] + pick(self.rng, 0, 2)
         self.used[memory] = start + count
         if self.used[memory] > self.shape.memories[memory][1]:
             raise Unfit(f"memory {memory}")
         return start
 
-    def _reader_map(self, layer):
-        (sy, sx), (_channels, height, width) = layer.stride, layer.in_shape
-        _outputs, out_height, out_width = layer.out_shape
-        pitch = max(out_height, ceil(height, sy)), max(out_width, ceil(width, sx))
-        return Map(self.shape, self.images, layer.in_shape, layer.codes_in, layer.stride, pitch)
+    def _maps(self):
+        """Maps that a layer reads together share their line length."""
+        maps, layers = self.network.maps, self.network.layers
+        for each in maps:
+            if each.stride is None:
+                # The host alone reads it, in any layout.
+                each.stride = pick(self.rng, 1, 2), pick(self.rng, 1, 2)
+        needed = [ceil(each.width, each.stride[1]) for each in maps]
+        tied = [{number} for number in range(len(maps))]
+        for layer in layers:
+            read = sources(layer)
+            together = set().union(*(tied[number] for number in read))
+            most = max(reach(layer)[1], *(needed[number] for number in together))
+            for number in together:
+                tied[number], needed[number] = together, most
+        pitches: dict = {}
+        for number, together in enumerate(tied):
+            least = max(needed[each] for each in together)
+            pitches.setdefault(min(together), self._pitch(least))
+            maps[number].pitch_x = pitches[min(together)]
+        return [Banks.fitting(self.shape, self.images, each, each.stride, each.pitch_x, tuple(
+            pick(self.rng, 0, self.shape.rows - 1) for _ in range(2))) for each in maps]
 
-    def _free_map(self, layer):
-        """A map for the host alone, in any layout."""
-        stride = tuple(int(each) for each in self.rng.integers(1, 3, 2))
-        pitch = tuple(ceil(side, step) + int(self.rng.integers(0, 3))
-                      for side, step in zip(layer.out_shape[1:], stride))
-        return Map(self.shape, self.images, layer.out_shape, layer.codes_out, stride, pitch)
+    def _pitch(self, least):
+        """A line length; often one with which lines begin with a tile."""
+        if chance(self.rng, 0.5):
+            while least * self.images % self.shape.rows:
+                least += 1
+            return least
+        return least + pick(self.rng, 0, 2)
 
-    def _taps(self, layer, source):
-        (kh, kw), (sy, sx), (py, px) = layer.kernel, layer.stride, layer.padding
-        _c, height, width = layer.in_shape
-        _m, out_height, out_width = layer.out_shape
-        for ky in range(kh):
-            for kx in range(kw):
-                dy, phase_y = (ky - py) // sy, (ky - py) % sy
-                dx, phase_x = (kx - px) // sx, (kx - px) % sx
-                delta = dy * source.pitch_x + dx
-                offset = ((phase_y * sx + phase_x) * source.slots
-                          + delta // self.shape.rows) * source.tile_words
-                rotation = delta % self.shape.rows
-                above, left = max(0, ceil(py - ky, sy)), max(0, ceil(px - kx, sx))
-                below = out_height - min(out_height, (height - 1 + py - ky) // sy + 1)
-                right = out_width - min(out_width, (width - 1 + px - kx) // sx + 1)
-                if above + below >= out_height or left + right >= out_width:
-                    offset = rotation = 0
-                border = sum(min(side, 7) << 3 * place
-                             for place, side in enumerate((above, below, left, right)))
-                yield offset & 0xFFFF | rotation << 16 | border << 32
+    def _taps(self, layer, term, banks):
+        (ey, ex), (pt, pl), (sy, sx) = term.dilation, term.padding, banks.stride
+        (height, width), (out_height, out_width) = banks.size_yx, layer.map
+        for ky, kx in np.ndindex(term.kernel):
+            ty, tx = ky * ey - pt, kx * ex - pl
+            delta = ((ty // sy * banks.pitch_x + tx // sx) * self.images
+                     + ty % sy * banks.phase_banks[0] + tx % sx * banks.phase_banks[1])
+            offset = ((ty % sy * sx + tx % sx) * banks.slots
+                      + delta // self.shape.rows) * banks.tile_words
+            rotation = delta % self.shape.rows
+            first_line = min(out_height, max(0, ceil(-ty, sy)))
+            end_line = max(0, min(out_height, (height - 1 - ty) // sy + 1))
+            first_place = min(out_width, max(0, ceil(-tx, sx))) * self.images
+            end_place = max(0, min(out_width, (width - 1 - tx) // sx + 1)) * self.images
+            if first_line >= end_line or first_place >= end_place:
+                offset = rotation = 0
+            yield record(TAP, {
+                "offset": offset, "rotation": rotation, "first_place": first_place,
+                "end_place": end_place, "first_line": first_line, "end_line": end_line})
 
     def _by_column(self, memory, start, entries, outputs):
         """Sections of a column memory: ``entries(channel)`` follow each other by column tile."""
@@ -341,125 +256,228 @@ class Packed:
             for tile in range(ceil(outputs, cols)):
                 channel = tile * cols + bank
                 listed += (entries(channel) if channel < outputs
-                           else [int(self.rng.integers(2))] * len(entries(0)))
+                           else [pick(self.rng, 0, 1)] * len(entries(tile * cols)))
             self.sections.append((memory, bank, start, listed))
 
-    def _layer(self, number, layer):
-        shape, source = self.shape, self.maps[number]
-        (outputs, out_height, out_width), taps = layer.out_shape, layer.kernel[0] * layer.kernel[1]
-        words, weight_planes = source.words, len(layer.weights)
-        tiles, per_tile = ceil(outputs, shape.cols), weight_planes * taps * words
-        per_group = len(layer.passes)
+    def _term(self, layer, term):
+        """Fields of a term, and what its tile costs; tables and padding go to their places."""
+        banks, taps = self.maps[term.source], term.kernel[0] * term.kernel[1]
         pairs = [(i, j, place == 0, double, place == len(each) - 1)
-                 for each in layer.passes for place, (i, j, double) in enumerate(each)]
-
-        pad = self._take(ACTIVATIONS, source.tile_words)
-        padding = source.pixel_entries([layer.pad_code] * layer.in_shape[0])
-        self.sections += [(ACTIVATIONS, bank, pad, padding) for bank in range(shape.rows)]
+                 for each in term.passes for place, (i, j, double) in enumerate(each)]
+        pad = self._take(ACTIVATIONS, banks.tile_words)
+        padding = banks.pixel_entries([term.pad_code] * banks.channels)
+        self.sections += [(ACTIVATIONS, bank, pad, padding) for bank in range(self.shape.rows)]
         tap_base = self._take(TAPS, taps)
-        self.sections.append((TAPS, 0, tap_base, [*self._taps(layer, source)]))
+        self.sections.append((TAPS, 0, tap_base, [*self._taps(layer, term, banks)]))
         pair_base = self._take(PAIRS, len(pairs))
         self.sections.append((PAIRS, 0, pair_base, [
-            i * words | j * taps * words << 12 | clear << 28 | double << 29 | drain << 30
+            record(PAIR, {"activation_offset": i * banks.words,
+                          "weight_offset": j * taps * term.words, "clear": clear,
+                          "double": double, "drain": drain})
             for i, j, clear, double, drain in pairs]))
+        steps = [len(each) * taps // term.groups * term.words for each in term.passes]
+        return {"activation_base": banks.base + term.first_word, "pad_base": pad + term.first_word,
+                "tile_words": banks.tile_words, "words": term.words, "tap_base": tap_base,
+                "taps_per_group": taps // term.groups, "pair_base": pair_base,
+                "pairs": len(pairs), "groups": term.groups}, steps * term.groups
 
-        def weight_entries(channel):
-            bits = layer.weights[:, channel].reshape(weight_planes, layer.in_shape[0], taps)
-            return [sum(int(bit) << lane for lane, bit in enumerate(
-                        bits[plane, word * shape.lanes:(word + 1) * shape.lanes, tap]))
-                    for plane in range(weight_planes) for tap in range(taps)
-                    for word in range(words)]
+    def _weights(self, term, place):
+        """Entries of an output, by its place in the list."""
+        lanes = self.shape.lanes
+        bits = term.weights[:, place]
+        return [sum(int(bit) << lane for lane, bit in enumerate(
+                    bits[plane, word * lanes:(word + 1) * lanes, ky, kx]))
+                for plane in range(len(bits)) for ky, kx in np.ndindex(term.kernel)
+                for word in range(term.words)]
+
+    def _layer(self, number, layer):
+        shape, outputs = self.shape, layer.outputs
+        tiles, each = ceil(outputs, shape.cols), layer.period * shape.cols
+        term_base = self._take(TERMS, len(layer.lists) * len(layer.lists[0]))
+        costs, entries, sizes = [], [], []
+        for terms in layer.lists:
+            offset, steps = 0, []
+            for term in terms:
+                fields, some = self._term(layer, term)
+                entries.append(record(TERM, {**fields, "weight_offset": offset}))
+                offset += len(term.weights) * term.kernel[0] * term.kernel[1] * term.words
+                steps += some
+            costs.append(steps)
+            sizes.append(offset)
+        self.sections.append((TERMS, 0, term_base, entries))
+        per_tile, passes = max(sizes), len(costs[0])
+        if tiles * self.tiles_of(layer)[0] * max(map(sum, costs)) > 60000:
+            raise Unfit("too long for a test")
+
+        def weights(channel):
+            terms = layer.lists[channel // each]
+            words = [word for term in terms for word in self._weights(term, channel % each)]
+            return words + [0] * (per_tile - len(words))
+
+        def scales(channel):
+            place = channel % each
+            return [int(scale) % (1 << shape.scale_bits) | int(clamp) << shape.scale_bits
+                    for term in layer.lists[channel // each]
+                    for scale, clamp in zip(term.scales[:, :, place].ravel(),
+                                            term.clamps[:, :, place].ravel())]
 
         weight_base = self._take(WEIGHTS, tiles * per_tile)
-        self._by_column(WEIGHTS, weight_base, weight_entries, outputs)
-        scale_base = self._take(SCALES, tiles * layer.groups * per_group)
-        self._by_column(SCALES, scale_base, lambda channel: layer.scales[:, :, channel]
-                        .ravel().tolist(), outputs)
-        bias_base = self._take(BIASES, tiles)
-        self._by_column(BIASES, bias_base, lambda channel: [layer.biases[channel]], outputs)
-
-        walked = (((self.images - 1) * source.pitch_y + out_height - 1) * source.pitch_x
-                  + out_width)
-        k = 1 if layer.raw else layer.codes_out.shape[1]
+        self._by_column(WEIGHTS, weight_base, weights, outputs)
+        scale_base = self._take(SCALES, tiles * passes)
+        self._by_column(SCALES, scale_base, scales, outputs)
+        block = len(self._parameters(layer, 0))
+        parameter_base = self._take(PARAMETERS, tiles * block)
+        self._by_column(PARAMETERS, parameter_base,
+                        lambda channel: self._parameters(layer, channel), outputs)
+        source = self.maps[layer.lists[0][0].source]
         fields = {
-            "tag": 0xD5, "raw": int(layer.raw), "code_bits": k,
-            "pixel_tiles": ceil(walked, shape.rows), "col_tiles": tiles,
-            "tile_words": source.tile_words, "words": words, "activation_base": source.base,
-            "pad_base": pad, "tap_base": tap_base, "taps_per_group": taps // layer.groups,
-            "groups": layer.groups, "pair_base": pair_base, "pairs": len(pairs),
-            "passes_per_group": per_group, "weight_base": weight_base, "col_tile_words": per_tile,
-            "scale_base": scale_base, "bias_base": bias_base,
-            "last_cols": outputs - (tiles - 1) * shape.cols, "pitch_x": source.pitch_x,
-            "pitch_y": source.pitch_y, "out_width": out_width, "out_height": out_height,
-            "pixels": self.images * source.pitch_y * source.pitch_x,
-            "out_stride_x": 1, "out_stride_y": 1}
+            "tag": 0xD5, "raw": layer.raw, "rescale": isinstance(layer.requantize, Rescale),
+            "code_bits": layer.code_bits, "map_bits": 1, "turns": 1,
+            "last_cols": outputs - (tiles - 1) * shape.cols, "col_tiles": tiles,
+            "term_period": layer.period, "terms": len(layer.lists[0]), "block": block,
+            "walk_width": layer.map[1] * self.images, "out_lines": layer.map[0],
+            "tile_cycles": shape.rows, "images": self.images, "term_base": term_base,
+            "weight_base": weight_base, "col_tile_words": per_tile, "passes": passes,
+            "scale_base": scale_base, "parameter_base": parameter_base,
+            **dict(zip(("border_top", "border_bottom", "border_left", "border_right"),
+                       layer.borders)),
+            **dict.fromkeys(("pool_window_x", "pool_window_y", "pool_stride_x", "pool_stride_y",
+                             "pool_cycles", "pool_width", "pool_lines", "pool_open_x",
+                             "pool_open_y", "out_walk", "out_stride_x", "out_stride_y"), 1),
+            **self._walk(layer, source.pitch_x)}
         if not layer.raw:
-            fields |= self._output(layer, k, self.maps[number + 1], tiles)
+            fields |= self._output(layer, self.maps[layer.target], fields)
         self.descriptors.append(fields)
+        self.costs.append(costs)
         self.sections.append((PROGRAM, 0, DESCRIPTOR_WORDS * (self.first + number),
                               descriptor(fields, self.rng)))
 
-    def _output(self, layer, k, target, tiles):
-        base = self._take(THRESHOLDS, tiles << k, multiple=1 << k)
+    def tiles_of(self, layer):
+        """Tiles that are walked, and the function that gives the number of a pixel's tile."""
+        pitch = self.maps[layer.lists[0][0].source].pitch_x
+        walk = self._walk(layer, pitch)
+        return walk["pixel_tiles"], lambda y, c: self._tile(walk, pitch, y, c)
 
-        def heap(channel):
-            nodes = [int(self.rng.integers(2))] * (1 << k)
+    def _tile(self, walk, pitch_x, y, c):
+        rows = self.shape.rows
+        if walk["line_skip"]:
+            return y * walk["line_tiles"] + c // rows
+        return (y * pitch_x * self.images + c) // rows
 
-            def fill(node, low, high):
-                if low < high:
-                    middle = (low + high) // 2
-                    nodes[node] = layer.thresholds[channel, middle]
-                    fill(2 * node, low, middle)
-                    fill(2 * node + 1, middle + 1, high)
+    def _walk(self, layer, pitch_x):
+        lines, used = reach(layer)
+        places, rows = pitch_x * self.images, self.shape.rows
+        walk = {"walk": places, "line_tiles": 1, "line_skip": 0}
+        tiles = ceil(used * self.images, rows)
+        if places % rows == 0 and tiles < places // rows:
+            walk = {"walk": tiles * rows, "line_tiles": tiles, "line_skip": places // rows - tiles}
+        last = max(self._tile(walk, pitch_x, y, x * self.images - 1) for y, x in (
+            (lines - 1, used), (layer.map[0] - 1, layer.map[1])))
+        return walk | {"pixel_tiles": last + 1}
 
-            fill(1, 0, (1 << k) - 1)
-            return nodes
+    def _parameters(self, layer, channel):
+        """The block of a channel."""
+        each, entries = layer.requantize, layer.biases[:, channel].tolist()
+        if isinstance(each, Rescale):
+            low = int(each.multipliers[channel]) % (1 << self.shape.scale_bits)
+            return [*entries, low, int(each.addends[channel])]
+        if layer.raw:
+            return entries
+        nodes = [0] * (1 << layer.code_bits)
 
-        self._by_column(THRESHOLDS, base, heap, layer.out_shape[0])
-        rows, step = self.shape.rows, target.tile_words
-        planes = sum(int(bit) << 4 * code + plane for code, bits in enumerate(layer.codes_out)
-                     for plane, bit in enumerate(bits))
-        image = target.pitch_x * target.pitch_y
-        return {
-            "threshold_base": base, "out_base": target.base, "out_tile_words": step,
-            "out_plane_words": target.words, "out_stride_x": target.stride[1],
-            "out_stride_y": target.stride[0], "out_phase_x": target.slots * step,
+        def fill(node, low, high):
+            if low < high:
+                middle = (low + high) // 2
+                nodes[node] = int(each[channel, middle])
+                fill(2 * node, low, middle)
+                fill(2 * node + 1, middle + 1, high)
+
+        fill(1, 0, len(nodes) - 1)
+        return [*entries, *nodes[1:]]
+
+    def _output(self, layer, target, walk):
+        rows, step, pool = self.shape.rows, target.tile_words, layer.pool
+        bits, line = target.planes, target.pitch_x * self.images
+        planes = sum(int(bit) << 4 * code + plane for code, bits in enumerate(target.codes[:16])
+                     for plane, bit in enumerate(bits[:4]))
+        if bits > 4:
+            assert planes == 0xFEDCBA9876543210
+        fields = {
+            "map_bits": bits, "out_walk": walk["walk"], "out_base": target.base,
+            "out_tile_words": step, "out_plane_words": target.words,
+            "out_column_words": self.images // rows * step,
+            "out_phase_x": target.slots * step,
             "out_phase_y": target.stride[1] * target.slots * step,
-            "out_line_banks": target.pitch_x % rows,
-            "out_line_words": target.pitch_x // rows * step,
-            "out_image_banks": image % rows, "out_image_words": image // rows * step,
-            "planes_low": planes & 0xFFFFFFFF, "planes_high": planes >> 32}
+            "out_line_words": line // rows * step, "out_line_banks": line % rows,
+            "out_column_banks": self.images % rows, "out_phase_x_banks": target.phase_banks[1],
+            "out_phase_y_banks": target.phase_banks[0], "out_stride_x": target.stride[1],
+            "out_stride_y": target.stride[0], "planes_low": planes & 0xFFFFFFFF,
+            "planes_high": planes >> 32}
+        if isinstance(layer.requantize, Rescale):
+            fields |= {"shift": layer.requantize.shift, "down": layer.requantize.down}
+        if pool is None:
+            turns = pick(self.rng, self._turns(layer, target), rows)
+            return fields | {"turns": turns, "tile_cycles": max(rows, bits * turns)
+                             + pick(self.rng, 0, 1)}
+        open_y, open_x = (ceil(size, step) for size, step in zip(pool.window, pool.stride))
+        if open_y * pool.width * self.images > self.shape.pool_depth:
+            raise Unfit("pool")
+        cycles = max(3, bits, open_x * open_y) + pick(self.rng, 0, 1)
+        return fields | {
+            "pool": 1 if pool.kind == "max" else 2, "pool_window_y": pool.window[0],
+            "pool_window_x": pool.window[1], "pool_stride_y": pool.stride[0],
+            "pool_stride_x": pool.stride[1], "pool_top": pool.padding[0],
+            "pool_left": pool.padding[1], "pool_cycles": cycles, "pool_width": pool.width,
+            "pool_lines": pool.lines, "pool_open_y": open_y, "pool_open_x": open_x,
+            "out_walk": pool.width * self.images,
+            "tile_cycles": rows * cycles + pick(self.rng, 0, 1)}
+
+    def _turns(self, layer, target):
+        """The fewest turns in which no two pixels of a turn lie in one bank."""
+        rows, (_count, tile) = self.shape.rows, self.tiles_of(layer)
+        pixels = [(tile(y, x * self.images + image),
+                   ((y * self.pitch_of(layer) + x) * self.images + image) % rows,
+                   target.place(image, y, x)[0]) for image, y, x in target.pixels()]
+        for turns in range(1, rows):
+            places = [(t, r % turns, bank) for t, r, bank in pixels]
+            if len(set(places)) == len(places):
+                return turns
+        return rows
+
+    def pitch_of(self, layer):
+        return self.maps[layer.lists[0][0].source].pitch_x
 
 
-# Word, lowest bit and bits of every field of a descriptor.
-FIELDS = {
-    "tag": (0, 0, 8), "raw": (0, 8, 1), "code_bits": (0, 9, 3), "pixel_tiles": (1, 0, 16),
-    "col_tiles": (1, 16, 16), "tile_words": (2, 0, 16), "words": (2, 16, 16),
-    "activation_base": (3, 0, 16), "pad_base": (3, 16, 16), "tap_base": (4, 0, 16),
-    "taps_per_group": (4, 16, 8), "groups": (4, 24, 8), "pair_base": (5, 0, 16),
-    "pairs": (5, 16, 8), "passes_per_group": (5, 24, 8), "weight_base": (6, 0, 16),
-    "col_tile_words": (6, 16, 16), "scale_base": (7, 0, 16), "bias_base": (7, 16, 16),
-    "threshold_base": (8, 0, 16), "last_cols": (8, 16, 8), "pitch_x": (9, 0, 8),
-    "pitch_y": (9, 8, 8), "out_width": (9, 16, 8), "out_height": (9, 24, 8), "pixels": (10, 0, 24),
-    "out_base": (11, 0, 16), "out_tile_words": (11, 16, 16), "out_plane_words": (12, 0, 16),
-    "out_stride_x": (12, 16, 4), "out_stride_y": (12, 20, 4), "out_phase_x": (13, 0, 16),
-    "out_phase_y": (13, 16, 16), "out_line_banks": (14, 0, 8), "out_line_words": (14, 8, 16),
-    "out_image_banks": (15, 0, 8), "out_image_words": (15, 8, 16), "planes_low": (16, 0, 32),
-    "planes_high": (17, 0, 32)}
+def random_inputs(rng, network):
+    """Codes of the maps that the host writes."""
+    shapes = [(network.maps[number], network.images) for number in network.inputs]
+    return [rng.integers(0, len(each.codes), (images, each.channels, each.height, each.width))
+            for each, images in shapes]
+
+
+def sources(layer):
+    """Numbers of the maps that a layer reads."""
+    return {term.source for terms in layer.lists for term in terms}
+
+
+def reach(layer):
+    """Lines and columns that are needed: those of the map, or of the last window beyond it."""
+    if layer.pool is None:
+        return layer.map
+    pool = layer.pool
+    return tuple(max(side, (count - 1) * step - pad + size) for side, count, step, pad, size in zip(
+        layer.map, (pool.lines, pool.width), pool.stride, pool.padding, pool.window))
 
 
 def descriptor(fields, rng=None):
     """Words of a descriptor; with `rng`, any bits outside all fields."""
-    words = [0] * DESCRIPTOR_WORDS
+    number = record(DESCRIPTOR, fields)
+    words = [number >> 32 * word & 0xFFFFFFFF for word in range(DESCRIPTOR_WORDS)]
     if rng is not None:
-        words = [int(word) for word in rng.integers(0, 1 << 32, DESCRIPTOR_WORDS)]
-        for word, shift, bits in FIELDS.values():
-            words[word] &= ~((1 << bits) - 1 << shift)
-    for name, value in fields.items():
-        word, shift, bits = FIELDS[name]
-        if int(value) >> bits:
-            raise Unfit(name)
-        words[word] |= int(value) << shift
+        held = record(DESCRIPTOR, {name: (1 << bits) - 1
+                                   for name, (_word, _shift, bits) in DESCRIPTOR.items()})
+        for place, noise in enumerate(rng.integers(0, 1 << 32, DESCRIPTOR_WORDS).tolist()):
+            words[place] |= noise & ~(held >> 32 * place)
     return words
 
 
@@ -488,44 +506,68 @@ def shuffled(rng, sections):
 
 # Costs (docs/machine.md, Cycles)
 
-def layer_cost(shape, fields, passes):
-    """``cycles, busy, stalled_on_drain, stalled_on_output`` of a layer."""
+@functools.cache
+def constants():
+    """The constants of the cycle model, by name."""
+    return {name: int(cycles) for name, cycles, _meaning in table_of("machine.md", "latencies")}
+
+
+def layer_cost(shape, fields, lists):
+    """``cycles, busy, stalled_on_drain, stalled_on_output, stalled_on_input`` of a layer, without
+    what its descriptor is waited for; `lists` has the steps of every pass, for each term list."""
+    k = constants()
     rows, drain = shape.rows, shape.rows // shape.units
-    first = max(4, rows + 1)
-    acc = (6 + 2 + shape.popcount_stages + (rows - 1) + (shape.cols - 1) + 4 + drain - 1)
-    bits = fields["code_bits"]
-    leave = acc + 3 + (bits - 1) * max(drain, 3) + 1 + bits * rows
-    output = bits * max(rows, 3)
+    first = max(k["tables"], rows + 1)
+    acc = (k["feed"] + k["element"] + shape.popcount_stages + (rows - 1) + (shape.cols - 1)
+           + k["scale"] + drain - 1)
+    leave = acc + k["search"] + shape.code_bits + (drain if fields["rescale"] else 0)
     if fields["raw"]:
-        leave = acc + 4 + rows * shape.cols
-        output = leave + 1
-    steps = [len(pairs) * fields["taps_per_group"] * fields["words"]
-             for _ in range(fields["groups"]) for pairs in passes]
-    time, on_drain, on_output = first - 1, 0, 0
-    pass_end = tile_end = None
-    tiles = fields["pixel_tiles"] * fields["col_tiles"]
-    for _tile in range(tiles):
-        for number, count in enumerate(steps):
-            time += count
-            if pass_end is not None and time < pass_end + drain:
-                on_drain += pass_end + drain - time
-                time = pass_end + drain
-            if number == len(steps) - 1:
-                earliest = first + rows - 1 if tile_end is None else tile_end + output
-                on_output += max(0, earliest - time)
-                tile_end = time = max(time, earliest)
-            pass_end = time
-    return time + leave + 1, tiles * sum(steps), on_drain, on_output
+        leave = acc + k["frame"] + rows * shape.cols
+    elif fields.get("pool"):
+        leave += rows * fields["pool_cycles"] + fields["map_bits"] + k["window"]
+    else:
+        leave += fields["map_bits"] * fields["turns"]
+    time, busy, waits = first - 1, 0, {"drain": 0, "input": 0, "output": 0}
+    pass_end = tile_end = sweep_begun = None
+
+    def wait(cause, cycle):
+        nonlocal time
+        waits[cause] += max(0, cycle - time)
+        time = max(time, cycle)
+
+    for column in range(fields["col_tiles"]):
+        steps = lists[column // fields["term_period"]]
+        busy += fields["pixel_tiles"] * sum(steps)
+        for tile in range(fields["pixel_tiles"]):
+            for number, count in enumerate(steps):
+                time += count
+                if pass_end is not None:
+                    twice = fields["rescale"] and number == 0
+                    wait("drain", pass_end + (2 * drain if twice else drain))
+                if tile == 0 and number == 0:
+                    wait("input", (sweep_begun or 0) + fields["block"] + k["parameters"])
+                if fields["raw"] and tile_end is not None:
+                    wait("output", tile_end + leave + 1)
+                if number == len(steps) - 1:
+                    wait("output", first + rows - 1 if tile_end is None
+                         else tile_end + fields["tile_cycles"])
+                    tile_end = time
+                if tile == 0 and number == 0:
+                    sweep_begun = time
+                pass_end = time
+    return (time + leave + 1, busy, waits["drain"], waits["output"], waits["input"])
 
 
 def run_cost(shape, packed, numbers):
     """Counters of every layer of a run, in the order of the profile memory, and its cycles."""
-    counters, waiting = [], 20
+    fetch = constants()["fetch"]
+    counters, waiting, total = [], fetch, 0
     for number in numbers:
-        cost = layer_cost(shape, packed.descriptors[number], packed.network[number].passes)
-        counters.append([*cost, waiting])
-        waiting = max(1, 20 - cost[0])
-    return counters, sum(each[0] + each[4] for each in counters)
+        cost = layer_cost(shape, packed.descriptors[number], packed.costs[number])
+        counters.append([*cost[:4], cost[4] + waiting])
+        total += cost[0] + waiting
+        waiting = max(1, fetch - cost[0])
+    return counters, total
 
 
 # Requests and the host
@@ -563,14 +605,14 @@ def read_map(shape, each):
 
 
 def read_counters(shape, layer):
-    return read(shape, PROFILE, 0, 8 * (layer % 64), 5)
+    return read(shape, PROFILE, 0, 8 * (layer % PROFILE_LAYERS), 5)
 
 
 def run(shape, packed, numbers):
     """Runs neighbouring layers; gives the maps of raw ones, by number."""
     tiles = {number: packed.descriptors[number]["pixel_tiles"]
              * packed.descriptors[number]["col_tiles"]
-             for number in numbers if packed.network[number].raw}
+             for number in numbers if packed.network.layers[number].raw}
 
     def take(answers):
         assert answers.pop() == (DONE, [len(numbers)])
@@ -585,15 +627,17 @@ def run(shape, packed, numbers):
 
 
 def raw_map(shape, packed, number, tiles):
-    fields = packed.descriptors[number]
+    fields, layer = packed.descriptors[number], packed.network.layers[number]
     assert all(opcode == RESULT and len(words) == shape.rows * shape.cols
                for opcode, words in tiles)
-    values = np.zeros((packed.images, *packed.network[number].out_shape), dtype=np.int64)
-    for image, c, y, x in np.ndindex(values.shape):
-        n = (image * fields["pitch_y"] + y) * fields["pitch_x"] + x
-        _opcode, words = tiles[n // shape.rows * fields["col_tiles"] + c // shape.cols]
-        value = words[n % shape.rows * shape.cols + c % shape.cols]
-        values[image, c, y, x] = value - (value >> 31 << 32)
+    values = np.zeros((packed.images, layer.outputs, *layer.map), dtype=np.int64)
+    count, tile = packed.tiles_of(layer)
+    for image, m, y, x in np.ndindex(values.shape):
+        c = x * packed.images + image
+        n = y * packed.pitch_of(layer) * packed.images + c
+        _opcode, words = tiles[m // shape.cols * count + tile(y, c)]
+        value = words[n % shape.rows * shape.cols + m % shape.cols]
+        values[image, m, y, x] = value - (value >> 31 << 32)
     return values
 
 
@@ -607,7 +651,7 @@ class Host:
     def __init__(self, shape, link):
         self.shape, self.link = shape, link
         assert link.read_register(0) == int.from_bytes(b"LOOM", "little")
-        assert link.read_register(1) == 1
+        assert link.read_register(1) == VERSION
         assert link.read_register(2) == shape.fingerprint
 
     def frames(self, requests):

@@ -12,7 +12,7 @@ from tests.naive_host import (
     RESULT,
     RUN,
     Host,
-    Map,
+    Banks,
     Request,
     Shape,
     ceil,
