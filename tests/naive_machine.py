@@ -1,6 +1,6 @@
 """A machine written from the pages in docs/ alone: memories, one step after the other, a clock.
 
-It executes what :mod:`tests.naive_host` packs as docs/memory-format.md tells it of descriptors and
+It executes what :mod:`tests.naive_pack` packs as docs/memory-format.md tells it of descriptors and
 tables, without knowing what they were made from, and counts cycles at the gate as docs/machine.md
 says. It takes good frames only: what a machine says to wrong ones is tested on machines.
 """
@@ -8,37 +8,39 @@ says. It takes good frames only: what a machine says to wrong ones is tested on 
 import numpy as np
 
 from tests.naive_host import (
-    ACTIVATIONS,
     CYCLES,
     DATA,
-    DESCRIPTOR,
-    DESCRIPTOR_WORDS,
     DONE,
     IMAGE,
     INTERRUPT,
     LAYERS,
+    READ,
+    RESULT,
+    RUN,
+    STATUS,
+    constants,
+    frame,
+    frames,
+)
+from tests.naive_network import ceil
+from tests.naive_pack import (
+    ACTIVATIONS,
+    DESCRIPTOR,
+    DESCRIPTOR_WORDS,
     PAIR,
     PAIRS,
     PARAMETERS,
     PROFILE,
     PROFILE_LAYERS,
     PROGRAM,
-    READ,
-    RESULT,
-    RUN,
     SCALES,
-    STATUS,
     TAP,
     TAPS,
     TERM,
     TERMS,
     VERSION,
     WEIGHTS,
-    constants,
-    frame,
-    frames,
 )
-from tests.naive_network import ceil
 
 
 def signed(value, bits):
@@ -157,7 +159,7 @@ class Machine:
             start = DESCRIPTOR_WORDS * layer
             words = self.memories[PROGRAM][0][start:start + DESCRIPTOR_WORDS]
             fields = unpacked(DESCRIPTOR, sum(word << 32 * k for k, word in enumerate(words)))
-            run = Layer(self, fields)
+            run = LayerRun(self, fields)
             answer += [word for tile in run.results
                        for word in frame(self.shape, RESULT, tile)]
             counts = run.gate.counters
@@ -173,7 +175,7 @@ class Machine:
         return answer + frame(self.shape, DONE, [count])
 
 
-class Layer:
+class LayerRun:
     """One layer, executed; ``results`` are the payloads of a raw one."""
 
     def __init__(self, machine, fields):

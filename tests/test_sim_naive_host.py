@@ -8,27 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests import naive_host, naive_image, naive_machine, naive_network
+from tests import naive_host, naive_image, naive_machine, naive_network, naive_pack
 from tests.naive_host import (
-    ACTIVATIONS,
     CYCLES,
-    DESCRIPTOR,
-    DESCRIPTOR_WORDS,
     IMAGE,
     LAYERS,
-    PARAMETERS,
-    PROFILE,
-    PROGRAM,
     READ,
     RUN,
-    WEIGHTS,
     WRITE,
     Host,
-    Packed,
-    Shape,
     frame,
     payload,
-    random_inputs,
     read,
     read_counters,
     read_map,
@@ -39,6 +29,18 @@ from tests.naive_host import (
 )
 from tests.naive_machine import Machine
 from tests.naive_network import Unfit, evaluate, random_network
+from tests.naive_pack import (
+    ACTIVATIONS,
+    DESCRIPTOR,
+    DESCRIPTOR_WORDS,
+    PARAMETERS,
+    PROFILE,
+    PROGRAM,
+    WEIGHTS,
+    Packed,
+    Shape,
+    random_inputs,
+)
 from xnorloom.hw.spec.config import PRESETS, MachineConfig
 from xnorloom.sw.machine.reference import ReferenceMachine
 
@@ -56,8 +58,9 @@ BARE = MachineConfig(
 MACHINES = {"tiny": PRESETS["tiny"], "odd": ODD, "bare": BARE}
 
 
-@pytest.mark.parametrize("module", [naive_network, naive_host, naive_machine, naive_image],
-                         ids=lambda module: module.__name__)
+@pytest.mark.parametrize(
+    "module", [naive_network, naive_pack, naive_host, naive_machine, naive_image],
+    ids=lambda module: module.__name__)
 def test_what_is_naive_imports_nothing_of_the_project(module):
     text = Path(module.__file__).read_text(encoding="utf-8")
     tree = ast.parse(text)
@@ -245,7 +248,7 @@ def wrong_program(rng, shape):
         name, value = "weight_base", shape.weight_depth
         expected = 10, WEIGHTS | packed.first + number << 8
     fields[name] = value
-    words += payload(shape, [(PROGRAM, 0, start, naive_host.descriptor(fields))])
+    words += payload(shape, [(PROGRAM, 0, start, naive_pack.descriptor(fields))])
     return [*frame(shape, IMAGE, words), *run_all], *expected
 
 

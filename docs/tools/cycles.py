@@ -45,8 +45,8 @@ def latencies():
         ["element", cycles.ELEMENT_LATENCY,
          "from the operands at an element to its count, besides `popcount_stages`"],
         ["scale", cycles.SCALE_LATENCY, "from a count to its accumulator"],
-        ["search", search, "from an accumulator to the first plane written, besides one for each "
-                           "of the machine's `code_bits`"],
+        ["search", search,
+         "from an accumulator to its planes, besides one for each of the machine's `code_bits`"],
         ["window", _rest(lambda c: _codes(c, pool=1), accumulators,
                          lambda c: search + c.code_bits + c.rows + 1),
          "from the last pixel of a pooled tile to the planes of its window"],
@@ -67,7 +67,7 @@ def sums():
         ["`leave`, codes of 2 bits, 1 turn", lambda c: _codes(c, map_bits=2)],
         ["`leave`, codes of 8 bits by multiplication", lambda c: _codes(c, map_bits=8, rescale=1)],
         ["`leave`, codes of 2 bits, maximum of 2 x 2",
-         lambda c: _codes(c, map_bits=2, pool=1, pool_cycles=2)],
+         lambda c: _codes(c, map_bits=2, pool=1, pool_cycles=3)],
         ["`leave`, raw", cycles.raw_latency]]
     return markdown_table(["", *(f"`{name}`" for name in PRESETS)],
                           [[title, *map(value, PRESETS.values())] for title, value in rows])

@@ -3,8 +3,10 @@
 import dataclasses
 import inspect
 import re
+from pathlib import Path
 
 from xnorloom.hw.spec import config as config_module
+from xnorloom.hw.spec import descriptor as descriptor_module
 from xnorloom.hw.spec import link as link_module
 from xnorloom.hw.spec import memory as memory_module
 from xnorloom.hw.spec.config import FORMAT_VERSION, PRESETS, MachineConfig
@@ -13,7 +15,10 @@ from xnorloom.hw.spec.link import HEADER_WORDS, MAGIC, ErrorCode, Opcode
 from xnorloom.hw.spec.memory import PROFILE_COUNTERS, PROFILE_LAYERS, banks
 from xnorloom.hw.spec.registers import DEFAULT_WATCHDOG_CYCLES, IDENTITY, REGISTERS
 
-__all__ = ["BLOCKS", "markdown_table"]
+__all__ = ["BLOCKS", "ROOT", "markdown_table"]
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+"""Root of the repository."""
 
 SYMBOLIC = MachineConfig(
     rows=27, cols=11, lanes=253, count_bits=9, scale_bits=13, acc_bits=30, code_bits=4,
@@ -96,11 +101,31 @@ def derived():
             ("drain, `rows / units` cycles", lambda c: c.drain_cycles),
             ("column tiles in an activation word, `lanes / cols`", lambda c: c.granules),
             ("link words per `lanes` bits", lambda c: c.lane_words),
-            ("bits of all banks (those of scales and parameters are copied for each unit; counted once)",
+            ("bits of all banks (copies of scales and parameters for more units not counted)",
              lambda c: sum(bank.bits for bank in banks(c).values())),
             ("fingerprint", lambda c: f"`{c.fingerprint:#010x}`")):
         rows.append([title, *(value(preset) for preset in PRESETS.values())])
     return markdown_table(["", *(f"`{name}`" for name in PRESETS)], rows)
+
+
+def limits():
+    """Limits of the format, on whatever machine."""
+    most, spec = {}, descriptor_module
+    for record in (DESCRIPTOR, TERM, PAIR):
+        most |= {name: field.range[1] for name, field in record.fields.items()}
+    return markdown_table(["what", "at most"], [
+        ["height and width of a map", spec.MAX_MAP],
+        ["images of a run", min(most["images"], spec.MAX_MAP)],
+        ["columns of a line times images", most["walk"]],
+        ["stride", spec.MAX_STRIDE],
+        ["terms of a layer", spec.MAX_TERMS],
+        ["planes of a map that a layer reads, of weights", spec.MAX_PLANES],
+        ["bits of a code found by thresholds", spec.MAX_CODE_BITS],
+        ["bits of a code found by multiplication, or of a sum of pooled codes", spec.MAX_MAP_BITS],
+        ["pooled window", f"{spec.MAX_POOL} x {spec.MAX_POOL}"],
+        ["lines, and columns, with biases of their own", spec.BORDER_CLASSES - 1],
+        ["plane pairs of a term", most["pairs"]],
+        ["groups of taps of a term", most["groups"]]])
 
 
 def _plain(text):
@@ -243,8 +268,9 @@ def counters():
 
 
 BLOCKS = {
-    "parameters": parameters, "derived": derived, "constants": constants, "opcodes": opcodes,
-    "errors": errors, "registers": registers, "memories": memories, "descriptor": descriptor,
-    "bounds": bounds, "term": term, "tap": tap, "pair": pair, "counters": counters, "ports": ports,
+    "parameters": parameters, "derived": derived, "limits": limits, "constants": constants,
+    "opcodes": opcodes, "errors": errors, "registers": registers, "memories": memories,
+    "descriptor": descriptor, "bounds": bounds, "term": term, "tap": tap, "pair": pair,
+    "counters": counters, "ports": ports,
 }
 """Name of a block -> function that returns its Markdown."""
