@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.model import evaluate
+from xnorloom.sw.graph.evaluate import evaluate
 from tests.strategies import cases, random_codes
 from xnorloom.hw.spec.config import PRESETS
 from xnorloom.hw.spec.memory import Memory

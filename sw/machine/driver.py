@@ -92,7 +92,7 @@ class Driver:
         codes = encode_images(self.image.metadata["input"], images)
         batch, layers = self.image.batch, self.image.layers
         maps: dict[str, list] = {layer["name"]: [] for layer in
-                                 (layers if observe else layers[-1:])}
+                                 (layers if observe else layers[-1:]) if not layer["copy"]}
         runs = []
         for start in range(0, len(codes), batch):
             part = codes[start:start + batch]
@@ -169,18 +169,19 @@ class Driver:
 
     def _raw_shape(self, number):
         layer = self._descriptors[number]
-        return (layer["pixel_tiles"], layer["col_tiles"], self.image.config.rows,
+        return (layer["col_tiles"], layer["pixel_tiles"], self.image.config.rows,
                 self.image.config.cols)
 
     def _raw_map(self, number, tiles, shape):
         """Accumulators from the tiles of a raw layer: int64 map of the whole batch."""
-        layer = self._descriptors[number]
-        outputs, height, width = self.image.layers[number]["out_shape"]
+        fields, layer = self._descriptors[number], self.image.layers[number]
+        outputs, height, width = layer["out_shape"]
         values = np.stack(tiles).view(np.int32).astype(np.int64).reshape(shape)
-        values = values.transpose(0, 2, 1, 3).reshape(shape[0] * shape[2], -1)[:, :outputs]
-        image = np.arange(self.image.batch)[:, None, None] * layer["pitch_y"]
-        index = (image + np.arange(height)[:, None]) * layer["pitch_x"] + np.arange(width)
-        return values[index].transpose(0, 3, 1, 2)
+        values = values.transpose(1, 2, 0, 3).reshape(shape[1] * shape[2], -1)[:, :outputs]
+        image = np.arange(self.image.batch)[:, None, None]
+        index = (np.arange(height)[:, None] * fields["walk"]
+                 + np.arange(width) * self.image.batch + image)
+        return values[index].transpose(0, 3, 1, 2) >> layer["doubled"]
 
     def _map_reads(self, described):
         words, base = MapLayout(**described["layout"]).bank_words, described["base"]

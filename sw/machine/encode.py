@@ -42,16 +42,23 @@ def encode_images(described, images):
     else:
         if not np.isfinite(images).all():
             raise ValueError("Images must be finite")
-        scaled = np.asarray(images, dtype=np.float64) / described["step"]
-        codes = np.clip(np.rint(scaled), 0, top).astype(np.uint8)
+        values = np.asarray(images, dtype=np.float64)
+        if described["gain"] is not None:
+            gain, shift = (np.array(described[key])[:, None, None] for key in ("gain", "shift"))
+            values = values * gain + shift
+        codes = np.clip(np.rint(values / described["step"]) - described["low"], 0, top)
+        codes = codes.astype(np.uint8)
     return codes if described["folded"] is None else _fold(codes, described["folded"])
 
 
 def _fold(codes, folded):
-    """Gathers kernel taps into channels, see :class:`sw.passes.tiling.FoldedKernel`."""
-    (pad_y, pad_x), (step_y, step_x) = folded["padding"], folded["stride"]
-    padded = np.pad(codes, ((0, 0), (0, 0), (pad_y, pad_y), (pad_x, pad_x)),
+    """Gathers kernel taps into channels, see :class:`sw.passes.prepare.FoldedKernel`."""
+    top, bottom, left, right = folded["padding"]
+    (step_y, step_x), (apart_y, apart_x) = folded["stride"], folded["dilation"]
+    padded = np.pad(codes, ((0, 0), (0, 0), (top, bottom), (left, right)),
                     constant_values=folded["pad_code"])
-    windows = np.lib.stride_tricks.sliding_window_view(padded, tuple(folded["kernel"]), axis=(2, 3))
-    windows = windows[:, :, ::step_y, ::step_x].transpose(0, 1, 4, 5, 2, 3)
+    span = [(taps - 1) * apart + 1 for taps, apart in
+            zip(folded["kernel"], folded["dilation"], strict=True)]
+    windows = np.lib.stride_tricks.sliding_window_view(padded, span, axis=(2, 3))
+    windows = windows[:, :, ::step_y, ::step_x, ::apart_y, ::apart_x].transpose(0, 1, 4, 5, 2, 3)
     return windows.reshape(len(codes), -1, *windows.shape[4:])

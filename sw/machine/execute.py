@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from xnorloom.hw.spec.descriptor import PAIR, TAP
+from xnorloom.hw.spec.descriptor import BORDER_CLASSES, PAIR, TAP, TERM
 from xnorloom.hw.spec.memory import Memory
 
-from .layout import bits_to_words
+from .write import write_codes
 
 __all__ = ["AddressFault", "LayerRun", "fetch_records"]
 
@@ -21,7 +21,7 @@ class AddressFault(Exception):
 def fetch_records(memories, memory, record, start, count):
     """Unpacks ``count`` records of a table memory."""
     if start + count > memories[memory].shape[1]:
-        # As in the gateware, both tables are looked up in one step that has one fault.
+        # As in the gateware, all tables share one fault.
         raise AddressFault(Memory.TAPS)
     return [record.unpack(row) for row in memories[memory][0, start:start + count]]
 
@@ -37,30 +37,50 @@ class LayerRun:
     descriptor : dict
         Unpacked.
 
+    Attributes
+    ----------
+    lists : list of list of dict
+        The terms of every ``term_period`` column tiles, each with its entries of the pair and tap
+        tables as ``pair_entries`` and ``tap_entries``.
+
     Raises
     ------
     AddressFault
-        If the tap or pair table ends too early.
+        If the term, tap or pair table ends too early.
     """
 
     def __init__(self, config, memories, descriptor):
         self.config, self.memories, self.layer = config, memories, descriptor
-        self.taps = fetch_records(memories, Memory.TAPS, TAP, descriptor["tap_base"],
-                                  descriptor["groups"] * descriptor["taps_per_group"])
-        self.pairs = fetch_records(memories, Memory.PAIRS, PAIR, descriptor["pair_base"],
-                                   descriptor["pairs"])
-        self.index = np.arange(descriptor["pixel_tiles"] * config.rows)
-        line, self.x = np.divmod(self.index, descriptor["pitch_x"])
-        self.image, self.y = np.divmod(line, descriptor["pitch_y"])
-        self.alive = ((self.index < descriptor["pixels"])
-                      & (self.x < descriptor["out_width"]) & (self.y < descriptor["out_height"]))
+        terms, known = descriptor["terms"], {}
+        self.lists = []
+        for number in range(-(-descriptor["col_tiles"] // descriptor["term_period"])):
+            entries = fetch_records(memories, Memory.TERMS, TERM,
+                                    descriptor["term_base"] + number * terms, terms)
+            self.lists.append([self._term(entry, known) for entry in entries])
+        walked = np.arange(descriptor["pixel_tiles"] * config.rows)
+        self.tile, self.row = np.divmod(walked, config.rows)
+        self.tile = self.tile + self.tile // descriptor["line_tiles"] * descriptor["line_skip"]
+        self.line, self.place = np.divmod(walked, descriptor["walk"])
+        self.alive = ((self.place < descriptor["walk_width"])
+                      & (self.line < descriptor["out_lines"]))
+
+    def _term(self, term, known):
+        """A term with its taps and pairs; what terms share is unpacked once."""
+        for name, memory, record, count in (
+                ("pair", Memory.PAIRS, PAIR, term["pairs"]),
+                ("tap", Memory.TAPS, TAP, term["groups"] * term["taps_per_group"])):
+            key = name, term[f"{name}_base"], count
+            if key not in known:
+                known[key] = fetch_records(self.memories, memory, record, *key[1:])
+            term[f"{name}_entries"] = known[key]
+        return term
 
     def execute(self):
         """Runs the layer.
 
         Returns
         -------
-        int64 array, shape ``(pixel_tiles, col_tiles, rows, cols)``, or None
+        int64 array, shape ``(col_tiles, pixel_tiles, rows, cols)``, or None
             Accumulators of a raw layer; other layers write their codes to the activation banks.
 
         Raises
@@ -71,77 +91,110 @@ class LayerRun:
         acc = self._accumulate()
         if self.layer["raw"]:
             shape = (self.layer["pixel_tiles"], self.config.rows, *acc.shape[1:])
-            return acc.reshape(shape).transpose(0, 2, 1, 3)
-        self._write(self._search(acc))
+            return acc.reshape(shape).transpose(2, 0, 1, 3)
+        codes = self._rescaled(acc) if self.layer["rescale"] else self._search(acc)
+        end = write_codes(self, codes)
+        if end > self.memories[Memory.ACTIVATIONS].shape[1]:
+            raise AddressFault(Memory.ACTIVATIONS)
         return None
 
-    def _column_entries(self, memory, start, count, bits):
-        """Signed entries of every column: int64 array, shape ``(cols, count)``."""
+    def _column_entries(self, memory, start, count):
+        """Entries of every column: int64 array, shape ``(cols, count)``."""
         contents = self.memories[memory]
         if start + count > contents.shape[1]:
             raise AddressFault(memory)
-        values = contents[:, start:start + count, 0].astype(np.int64)
-        return values - (values >> bits - 1 << bits)
+        return contents[:, start:start + count, 0].astype(np.int64)
+
+    def _parameters(self):
+        """Parameter blocks: int64 array, shape ``(block, col_tiles, cols)``."""
+        layer = self.layer
+        entries = self._column_entries(Memory.PARAMETERS, layer["parameter_base"],
+                                       layer["col_tiles"] * layer["block"])
+        blocks = entries.reshape(self.config.cols, layer["col_tiles"], layer["block"])
+        return _signed(blocks.transpose(2, 1, 0), self.config.acc_bits)
 
     def _accumulate(self):
-        """Accumulators: int64 array, shape ``(virtual pixels, col_tiles, cols)``."""
+        """Accumulators: int64 array, shape ``(walked pixels, col_tiles, cols)``."""
         layer, config = self.layer, self.config
-        tiles, groups, passes = layer["col_tiles"], layer["groups"], layer["passes_per_group"]
-        scales = self._column_entries(Memory.SCALES, layer["scale_base"],
-                                      tiles * groups * passes, config.scale_bits)
-        scales = scales.reshape(config.cols, tiles, groups * passes).transpose(2, 1, 0)
-        biases = self._column_entries(Memory.BIASES, layer["bias_base"], tiles, config.acc_bits)
-        acc = np.repeat(biases.T[None], len(self.index), axis=0)
-        count_mask = (1 << config.count_bits) - 1
-        done = 0
-        for group in range(groups):
+        tiles, passes = layer["col_tiles"], layer["passes"]
+        entries = self._column_entries(Memory.SCALES, layer["scale_base"], tiles * passes)
+        entries = entries.reshape(config.cols, tiles, passes).transpose(2, 1, 0)
+        parameters = self._parameters()
+        classes = self._classes()
+        acc = parameters[classes] if len(parameters) > classes.max() else (
+            np.zeros((len(classes), *parameters.shape[1:]), dtype=np.int64))
+        period = layer["term_period"]
+        for number, terms in enumerate(self.lists):
+            columns = slice(number * period, (number + 1) * period)
+            part, done = acc[:, columns], 0
+            for term in terms:
+                done = self._add(part, term, number * period, entries[:, columns], done)
+        return acc
+
+    def _classes(self):
+        """Entry of the bias of every walked pixel."""
+        layer = self.layer
+        sides = [layer[f"border_{side}"] for side in ("top", "bottom", "left", "right")]
+        if not any(sides):
+            return np.zeros(len(self.line), dtype=np.int64)
+        top, bottom, left, right = sides
+        column, width = self.place // layer["images"], layer["walk_width"] // layer["images"]
+        return (_border_class(self.line, layer["out_lines"], top, bottom) * BORDER_CLASSES
+                + _border_class(column, width, left, right))
+
+    def _add(self, acc, term, first_column, entries, done):
+        """Adds a term to the accumulators of its column tiles, from scale ``done`` on; returns the
+        number of the next scale."""
+        config = self.config
+        mask, half = (1 << config.count_bits) - 1, 1 << config.acc_bits - 1
+        for group in range(term["groups"]):
             operands = {}
             count = np.zeros(acc.shape, dtype=np.int64)
-            for pair in self.pairs:
+            for pair in term["pair_entries"]:
                 plane = pair["activation_offset"]
                 if plane not in operands:
-                    operands[plane] = self._activations(group, plane)
+                    operands[plane] = self._activations(term, group, plane)
                 if pair["clear"]:
                     count[...] = 0
                 if pair["double"]:
                     count <<= 1
-                count += _mismatches(operands[plane], self._weights(group, pair["weight_offset"]))
-                if pair["drain"] and done < len(scales):
-                    acc += scales[done] * (count & count_mask)
+                count += _mismatches(operands[plane], self._weights(
+                    term, group, pair["weight_offset"], first_column, acc.shape[1]))
+                if pair["drain"] and done < len(entries):
+                    if (entries[done] >> config.scale_bits).any():
+                        clamped = entries[done] >> config.scale_bits & 1 == 1
+                        acc[...] = np.where(clamped, np.maximum(acc, 0), acc)
+                    acc += _signed(entries[done], config.scale_bits) * (count & mask)
+                    acc[...] = (acc + half & (half << 1) - 1) - half
                     done += 1
-        half = 1 << config.acc_bits - 1
-        return (acc + half & (half << 1) - 1) - half
+        return done
 
-    def _activations(self, group, plane_offset):
-        """Words of all virtual pixels: uint32, shape ``(virtual pixels, words of a group)``."""
-        layer, config = self.layer, self.config
+    def _activations(self, term, group, plane_offset):
+        """Words of all walked pixels: uint32, shape ``(walked pixels, words of a group)``."""
         contents = self.memories[Memory.ACTIVATIONS]
-        tile, row = np.divmod(self.index, config.rows)
-        word = np.arange(layer["words"])
-        parts = []
-        first = group * layer["taps_per_group"]
-        for tap in self.taps[first:first + layer["taps_per_group"]]:
-            turned = row + tap["rotation"]
-            inside = (self.alive & (self.y >= tap["above"]) & (self.x >= tap["left"])
-                      & (layer["out_height"] - 1 - self.y >= tap["below"])
-                      & (layer["out_width"] - 1 - self.x >= tap["right"]))
-            slot = tile + (turned >= config.rows)
-            address = np.where(inside, layer["activation_base"] + tap["offset"]
-                               + slot * layer["tile_words"], layer["pad_base"])
+        rows, word, parts = self.config.rows, np.arange(term["words"]), []
+        first = group * term["taps_per_group"]
+        for tap in term["tap_entries"][first:first + term["taps_per_group"]]:
+            turned = self.row + tap["rotation"]
+            inside = (self.alive
+                      & (self.line >= tap["first_line"]) & (self.line < tap["end_line"])
+                      & (self.place >= tap["first_place"]) & (self.place < tap["end_place"]))
+            slot = self.tile + (turned >= rows)
+            address = np.where(inside, term["activation_base"] + tap["offset"]
+                               + slot * term["tile_words"], term["pad_base"])
             address = address[:, None] + plane_offset + word
             if address.min() < 0 or address.max() >= contents.shape[1]:
                 raise AddressFault(Memory.ACTIVATIONS)
-            parts.append(contents[(turned % config.rows)[:, None], address])
-        return np.concatenate(parts, axis=1).reshape(len(self.index), -1)
+            parts.append(contents[(turned % rows)[:, None], address])
+        return np.concatenate(parts, axis=1).reshape(len(self.line), -1)
 
-    def _weights(self, group, plane_offset):
-        """Words of all channels: uint32 array, shape ``(col_tiles, cols, words of a group)``."""
-        layer = self.layer
+    def _weights(self, term, group, plane_offset, first_column, columns):
+        """Words of some column tiles: uint32, shape ``(columns, cols, words of a group)``."""
         contents = self.memories[Memory.WEIGHTS]
-        size = layer["taps_per_group"] * layer["words"]
-        address = (layer["weight_base"] + plane_offset + group * size
-                   + np.arange(layer["col_tiles"])[:, None] * layer["col_tile_words"]
-                   + np.arange(size))
+        size = term["taps_per_group"] * term["words"]
+        column = first_column + np.arange(columns)
+        address = (self.layer["weight_base"] + term["weight_offset"] + plane_offset + group * size
+                   + column[:, None] * self.layer["col_tile_words"] + np.arange(size))
         if address.max() >= contents.shape[1]:
             raise AddressFault(Memory.WEIGHTS)
         entries = contents[:, address].transpose(1, 0, 2, 3)
@@ -149,49 +202,44 @@ class LayerRun:
 
     def _search(self, acc):
         """Codes: the number of thresholds at or below each accumulator, by descent of the heap."""
-        layer, config = self.layer, self.config
-        block = 1 << layer["code_bits"]
-        tiles = np.arange(layer["col_tiles"])[:, None]
-        thresholds = self._column_entries(Memory.THRESHOLDS, layer["threshold_base"],
-                                          layer["col_tiles"] * block, config.acc_bits)
+        layer = self.layer
+        parameters = self._parameters()
+        tiles, columns = np.arange(layer["col_tiles"])[:, None], np.arange(self.config.cols)
         node = np.ones(acc.shape, dtype=np.int64)
         for _ in range(layer["code_bits"]):
-            node = 2 * node + (acc >= thresholds[np.arange(config.cols), tiles * block + node])
-        return node - block
+            entry = np.minimum(self._biases() - 1 + node, len(parameters) - 1)
+            node = 2 * node + (acc >= parameters[entry, tiles, columns])
+        return node - (1 << layer["code_bits"])
 
-    def _write(self, codes):
-        """Stores codes as planes in the reader's layout; a word's absent granules become 0."""
+    def _rescaled(self, acc):
+        """Codes by multiplication, in the widths of the unit."""
         layer, config = self.layer, self.config
-        table = layer["planes_low"] | layer["planes_high"] << 32
-        lookup = np.array([table >> 4 * code & 15 for code in range(16)])
-        planes = lookup[codes]
-        planes[:, -1, layer["last_cols"]:] = 0
-        words = -(-layer["col_tiles"] // config.granules)
-        written = self.alive
-        bank, address = (place[written, None] for place in self._places())
-        offsets = np.arange(words)
-        top = (layer["code_bits"] - 1) * layer["out_plane_words"] + words
-        contents = self.memories[Memory.ACTIVATIONS]
-        if address.size and address.max() + top > contents.shape[1]:
-            raise AddressFault(Memory.ACTIVATIONS)
-        for plane in range(layer["code_bits"]):
-            bits = np.zeros((len(bank), words * config.lanes), dtype=np.uint8)
-            bits[:, :layer["col_tiles"] * config.cols] = (
-                planes[written] >> plane & 1).reshape(len(bank), -1)
-            contents[bank, address + plane * layer["out_plane_words"] + offsets] = bits_to_words(
-                bits.reshape(len(bank), words, config.lanes))
+        parameters, first = self._parameters(), self._biases()
+        multipliers, addends = parameters[first:first + 2]
+        factor = _signed(acc >> layer["shift"] & (2 << config.count_bits) - 1,
+                         config.count_bits + 1)
+        total = factor * _signed(multipliers & (1 << config.scale_bits) - 1, config.scale_bits)
+        mask = (1 << config.acc_bits) - 1
+        total = _signed(total + addends & mask, config.acc_bits)
+        return np.clip(total >> layer["down"], 0, (1 << layer["code_bits"]) - 1)
 
-    def _places(self):
-        """Bank and address of word 0 of plane 0 of every virtual pixel."""
-        layer, rows = self.layer, self.config.rows
-        line, phase_y = np.divmod(self.y, layer["out_stride_y"])
-        column, phase_x = np.divmod(self.x, layer["out_stride_x"])
-        carry, bank = np.divmod(self.image * layer["out_image_banks"]
-                                + line * layer["out_line_banks"] + column, rows)
-        address = (layer["out_base"] + phase_y * layer["out_phase_y"]
-                   + phase_x * layer["out_phase_x"] + self.image * layer["out_image_words"]
-                   + line * layer["out_line_words"] + carry * layer["out_tile_words"])
-        return bank, address
+    def _biases(self):
+        """Biases of a parameter block."""
+        sides = ("top", "bottom", "left", "right")
+        return BORDER_CLASSES ** 2 if any(self.layer[f"border_{side}"] for side in sides) else 1
+
+
+def _signed(values, bits):
+    """Two's complement of a width, read out of its bits."""
+    half = 1 << bits - 1
+    return ((values & (half << 1) - 1) ^ half) - half
+
+
+def _border_class(position, size, before, behind):
+    """Class of lines, or of columns; those outside the map have that of the last one."""
+    position = np.minimum(position, size - 1)
+    return np.where(position < before, position,
+                    before + np.maximum(0, position - (size - behind) + 1))
 
 
 def _mismatches(activations, weights):

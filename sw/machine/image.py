@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from xnorloom.hw.spec.config import FORMAT_VERSION, ConfigError, MachineConfig
-from xnorloom.hw.spec.descriptor import DESCRIPTOR, PAIR, TAP
+from xnorloom.hw.spec.descriptor import DESCRIPTOR, PAIR, TAP, TERM
 from xnorloom.hw.spec.memory import Memory, banks
 
 from ..errors import ImageError
@@ -47,8 +47,8 @@ class Image:
     config : MachineConfig
         The machine it runs on, and no other.
     metadata : dict
-        What the host wants to know: ``network``, ``batch``, ``input`` (shape, step, folded kernel,
-        base, layout, code table), ``layers`` (name, source, shapes, planes, passes, frac_bits,
+        What the host wants to know: ``network``, ``batch``, ``input`` (shape, encoder, folded
+        kernel, base, layout, code table), ``layers`` (name, terms, shapes, passes, frac_bits,
         output map ...), ``usage`` (entries per bank of every memory).
     program : uint32 array
         Payload of the ``IMAGE`` frame.
@@ -94,16 +94,25 @@ class Image:
         words = self.memories[Memory.PROGRAM][0, :, 0].reshape(-1, len(DESCRIPTOR))
         return [DESCRIPTOR.unpack(row) for row in words]
 
-    def pairs(self, descriptor):
-        """Plane pairs of a layer, unpacked."""
-        start = descriptor["pair_base"]
-        return [PAIR.unpack(row)
-                for row in self.memories[Memory.PAIRS][0, start:start + descriptor["pairs"]]]
+    def terms(self, descriptor):
+        """Terms of a layer, unpacked: of every ``term_period`` column tiles a list of them."""
+        runs = -(-descriptor["col_tiles"] // descriptor["term_period"])
+        entries = self._records(Memory.TERMS, TERM, descriptor["term_base"],
+                                runs * descriptor["terms"])
+        return [entries[start:start + descriptor["terms"]]
+                for start in range(0, len(entries), descriptor["terms"])]
 
-    def taps(self, descriptor):
-        """Kernel taps of a layer, unpacked."""
-        start, count = descriptor["tap_base"], descriptor["groups"] * descriptor["taps_per_group"]
-        return [TAP.unpack(row) for row in self.memories[Memory.TAPS][0, start:start + count]]
+    def pairs(self, term):
+        """Plane pairs of a term, unpacked."""
+        return self._records(Memory.PAIRS, PAIR, term["pair_base"], term["pairs"])
+
+    def taps(self, term):
+        """Kernel taps of a term, unpacked."""
+        return self._records(Memory.TAPS, TAP, term["tap_base"],
+                             term["groups"] * term["taps_per_group"])
+
+    def _records(self, memory, record, start, count):
+        return [record.unpack(row) for row in self.memories[memory][0, start:start + count]]
 
     def to_bytes(self):
         """The file's contents."""

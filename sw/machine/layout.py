@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from xnorloom.hw.spec.descriptor import MAX_CODE_BITS
+
 __all__ = ["MapLayout", "bits_to_words", "decode_planes", "words_to_bits"]
 
 
@@ -66,7 +68,7 @@ def decode_planes(planes, table):
 
 @dataclass(frozen=True)
 class MapLayout:
-    """A feature map as its reader lays it out, see :mod:`hw.spec.descriptor`.
+    """A feature map as its readers lay it out, see :mod:`hw.spec.descriptor`.
 
     Parameters
     ----------
@@ -77,9 +79,11 @@ class MapLayout:
     planes : int
         Planes of a code.
     stride_y, stride_x : int
-        Stride of the reader.
-    pitch_y, pitch_x : int
-        Virtual size of one phase of the map.
+        Stride of the readers: the map lies in that many phases.
+    pitch_x : int
+        Pixels from one line of a phase to the next.
+    phase_y_banks, phase_x_banks : int
+        Banks from one vertical and horizontal phase to the next.
     """
 
     rows: int
@@ -91,8 +95,9 @@ class MapLayout:
     planes: int
     stride_y: int
     stride_x: int
-    pitch_y: int
     pitch_x: int
+    phase_y_banks: int = 0
+    phase_x_banks: int = 0
 
     @property
     def words(self):
@@ -105,14 +110,13 @@ class MapLayout:
         return self.planes * self.words
 
     @property
-    def pixels(self):
-        """Virtual pixels of one phase."""
-        return self.images * self.pitch_y * self.pitch_x
-
-    @property
     def slots(self):
         """Pixels of one phase that share a bank."""
-        return -(-self.pixels // self.rows)
+        lines, columns = -(-self.height // self.stride_y), -(-self.width // self.stride_x)
+        last = (((lines - 1) * self.pitch_x + columns) * self.images - 1
+                + (min(self.stride_y, self.height) - 1) * self.phase_y_banks
+                + (min(self.stride_x, self.width) - 1) * self.phase_x_banks)
+        return last // self.rows + 1
 
     @property
     def phase_words(self):
@@ -133,29 +137,52 @@ class MapLayout:
     def output_fields(self, base, table):
         """Fields of a descriptor that say where and how the layer's codes are written.
 
+        A step that is never taken, from line to line of a map of one line for instance, is 0.
+
         Parameters
         ----------
         base : int
             Address of slot 0 of phase 0.
         table : bits, shape ``(2 ** planes, planes)``
-            Planes of every code.
+            Planes of every code. Those of more than 4 bits are their own planes.
 
         Returns
         -------
         dict
         """
+        if self.planes > MAX_CODE_BITS:
+            table = np.arange(1 << MAX_CODE_BITS)[:, None] >> np.arange(MAX_CODE_BITS) & 1
         packed = sum(int(bit) << 4 * code + plane for code, row in enumerate(table)
                      for plane, bit in enumerate(row))
-        line_words, line_banks = divmod(self.pitch_x, self.rows)
-        image_words, image_banks = divmod(self.pitch_x * self.pitch_y, self.rows)
-        return {
-            "out_base": base, "out_tile_words": self.tile_words, "out_plane_words": self.words,
-            "out_stride_x": self.stride_x, "out_stride_y": self.stride_y,
-            "out_phase_x": self.phase_words, "out_phase_y": self.stride_x * self.phase_words,
-            "out_line_banks": line_banks, "out_line_words": line_words * self.tile_words,
-            "out_image_banks": image_banks, "out_image_words": image_words * self.tile_words,
-            "planes_low": packed & 0xFFFFFFFF, "planes_high": packed >> 32,
-        }
+        fields = {"out_base": base, "out_tile_words": self.tile_words,
+                  "out_plane_words": self.words, "out_stride_x": self.stride_x,
+                  "out_stride_y": self.stride_y}
+        for name, pixels, taken in (
+                ("column", self.images, self.width > self.stride_x),
+                ("line", self.pitch_x * self.images, self.height > self.stride_y)):
+            words, step = divmod(pixels, self.rows) if taken else (0, 0)
+            fields[f"out_{name}_words"] = words * self.tile_words
+            fields[f"out_{name}_banks"] = step
+        for name, phases, step, taken in (
+                ("x", 1, self.phase_x_banks, min(self.width, self.stride_x) > 1),
+                ("y", self.stride_x, self.phase_y_banks, min(self.height, self.stride_y) > 1)):
+            fields[f"out_phase_{name}"] = phases * self.phase_words if taken else 0
+            fields[f"out_phase_{name}_banks"] = step if taken else 0
+        return fields | {"planes_low": packed & 0xFFFFFFFF, "planes_high": packed >> 32}
+
+    def numbers(self):
+        """The number m of every pixel within its phase, and the phase.
+
+        Returns
+        -------
+        tuple of int64 array, shape ``(images, height, width)``
+        """
+        image = np.arange(self.images)[:, None, None]
+        y, phase_y = np.divmod(np.arange(self.height)[:, None], self.stride_y)
+        x, phase_x = np.divmod(np.arange(self.width), self.stride_x)
+        number = ((y * self.pitch_x + x) * self.images + image
+                  + phase_y * self.phase_y_banks + phase_x * self.phase_x_banks)
+        return number, np.broadcast_to(phase_y * self.stride_x + phase_x, number.shape)
 
     def places(self):
         """Bank and relative address of word 0 of every pixel.
@@ -164,12 +191,9 @@ class MapLayout:
         -------
         tuple of int64 array, shape ``(images, height, width)``
         """
-        image = np.arange(self.images)[:, None, None]
-        y = np.arange(self.height)[:, None]
-        x = np.arange(self.width)
-        index = (image * self.pitch_y + y // self.stride_y) * self.pitch_x + x // self.stride_x
-        phase = y % self.stride_y * self.stride_x + x % self.stride_x
-        return index % self.rows, phase * self.phase_words + index // self.rows * self.tile_words
+        number, phase = self.numbers()
+        return (number % self.rows,
+                phase * self.phase_words + number // self.rows * self.tile_words)
 
     def pack(self, codes, table):
         """Bank contents of a map.

@@ -1,22 +1,28 @@
-"""Contents of the memories of a layer: weights, scales, biases, thresholds, in numpy throughout.
+"""Contents of the memories of a layer: weights, scales, parameters, in numpy throughout.
 
 Channel c lies in bank ``c mod cols`` of column tile ``c div cols``. Absent channels and lanes hold
 0.
 
-Thresholds
-    A column tile takes ``2 ** k`` entries of every bank, k being the code bits, at an address that
-    is a multiple of ``2 ** k``. Entry 0 is unused and 0; entries 1 .. 2 ** k - 1 are the rising
-    thresholds of the channel as a binary heap: the root is entry 1, the children of entry i are 2 i
-    and 2 i + 1. A search starts at 1 and goes k times from i to ``2 i + (acc >= T[i])``; less 2 **
-    k, the end is the code. Absent channels hold the largest accumulator.
+Scales
+    One entry per column tile, term, group of taps and pass, in that order: the scale in two's
+    complement, and above it a bit that is 1 where the accumulator is clamped at zero before the
+    pass is added.
+
+Parameters
+    One block per column tile. First the biases: one, or, in a layer with border classes, 16, that
+    of line class y and column class x being entry ``4 y + x``. Then, for a staircase of codes of k
+    bits, its ``2 ** k - 1`` rising thresholds as a binary heap without entry 0: the root is node 1,
+    the children of node i are 2 i and 2 i + 1. A search starts at node 1 and goes k times from i to
+    ``2 i + (acc >= T[i])``; less 2 ** k, the end is the code. Absent channels hold the largest
+    accumulator. For codes by multiplication, instead: multiplier, then addend.
 """
 
 import numpy as np
 
 from .layout import bits_to_words
 
-__all__ = ["heap_order", "pack_biases", "pack_records", "pack_scales", "pack_thresholds",
-           "pack_weights", "to_unsigned"]
+__all__ = ["heap_order", "pack_parameters", "pack_records", "pack_scales", "pack_weights",
+           "to_unsigned"]
 
 
 def to_unsigned(values, bits):
@@ -42,37 +48,61 @@ def pack_weights(weights, config):
 
     Returns
     -------
-    uint32 array, shape ``(cols, column tiles * planes * taps * words, lane words)``
+    uint32 array, shape ``(cols, column tiles, planes * taps * words, lane words)``
     """
     planes, outputs, inputs, height, width = weights.shape
     words = -(-inputs // config.lanes)
     bits = np.zeros((outputs, planes, height * width, words * config.lanes), dtype=np.uint8)
     bits[..., :inputs] = weights.reshape(planes, outputs, inputs, -1).transpose(1, 0, 3, 2)
     entries = bits_to_words(bits.reshape(outputs, -1, config.lanes))
-    return np.ascontiguousarray(_by_column(entries, config.cols)).reshape(
-        config.cols, -1, config.lane_words)
+    return _by_column(entries, config.cols)
 
 
-def pack_scales(scales, config):
-    """Scales in the order ``[column tile][group][pass]``.
+def pack_scales(scales, relu, config):
+    """Scales in the order ``[column tile][pass]``.
 
     Parameters
     ----------
-    scales : int64 array, shape ``(outputs, groups, passes)``
+    scales : int64 array, shape ``(outputs, passes)``
+        Of all terms and groups, in the order in which they are streamed.
+    relu : bool array, shape ``(passes,)``
+        Whether the accumulator is clamped at zero before the pass is added.
     config : MachineConfig
 
     Returns
     -------
-    uint32 array, shape ``(cols, column tiles * groups * passes, 1)``
+    uint32 array, shape ``(cols, column tiles * passes, 1)``
     """
-    banks = to_unsigned(_by_column(scales, config.cols), config.scale_bits)
-    return banks.reshape(config.cols, -1, 1)
+    entries = to_unsigned(scales, config.scale_bits)
+    entries = entries | np.asarray(relu).astype(np.uint32) << np.uint32(config.scale_bits)
+    return _by_column(entries, config.cols).reshape(config.cols, -1, 1)
 
 
-def pack_biases(biases, config):
-    """Biases, one per column tile: uint32 array, shape ``(cols, column tiles, 1)``."""
-    banks = to_unsigned(_by_column(biases, config.cols), config.acc_bits)
-    return banks.reshape(config.cols, -1, 1)
+def pack_parameters(biases, config, *, thresholds=None, rescale=None):
+    """Parameter blocks.
+
+    Parameters
+    ----------
+    biases : int64 array, shape ``(outputs, 1)`` or ``(outputs, 16)``
+    config : MachineConfig
+    thresholds : int64 array, shape ``(outputs, 2 ** k - 1)``, or None
+        Rising along each row.
+    rescale : tuple of int64 array, shape ``(outputs,)``, or None
+        Multipliers and addends.
+
+    Returns
+    -------
+    uint32 array, shape ``(cols, column tiles, block, 1)``
+    """
+    parts = [to_unsigned(_by_column(biases, config.cols), config.acc_bits)]
+    if thresholds is not None:
+        parts.append(_heap(thresholds, config))
+    if rescale is not None:
+        multipliers, addends = rescale
+        values = np.stack([to_unsigned(multipliers, config.scale_bits),
+                           to_unsigned(addends, config.acc_bits)], axis=1)
+        parts.append(_by_column(values, config.cols))
+    return np.concatenate(parts, axis=2)[..., None]
 
 
 def heap_order(code_bits):
@@ -82,25 +112,12 @@ def heap_order(code_bits):
     return (2 * (nodes - (1 << depth)) + 1 << code_bits - 1 - depth) - 1
 
 
-def pack_thresholds(thresholds, config):
-    """Threshold blocks in heap order, clipped to the accumulator's range.
-
-    Parameters
-    ----------
-    thresholds : int64 array, shape ``(outputs, 2 ** k - 1)``
-        Rising along each row.
-    config : MachineConfig
-
-    Returns
-    -------
-    uint32 array, shape ``(cols, column tiles * 2 ** k, 1)``
-    """
+def _heap(thresholds, config):
+    """Thresholds in heap order, clipped: uint32, ``(cols, column tiles, 2 ** k - 1)``."""
     top = (1 << config.acc_bits - 1) - 1
     code_bits = (thresholds.shape[1] + 1).bit_length() - 1
     blocks = _by_column(np.clip(thresholds, -top - 1, top), config.cols, top)
-    heap = np.zeros((*blocks.shape[:2], 1 << code_bits), dtype=np.int64)
-    heap[..., 1:] = blocks[..., heap_order(code_bits)]
-    return to_unsigned(heap, config.acc_bits).reshape(config.cols, -1, 1)
+    return to_unsigned(blocks[..., heap_order(code_bits)], config.acc_bits)
 
 
 def pack_records(record, entries, limits=None):

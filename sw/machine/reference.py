@@ -217,7 +217,8 @@ class ReferenceMachine:
             if results is not None:
                 for tile in results.reshape(-1, self.config.rows * self.config.cols):
                     self._send(answers, Opcode.RESULT, (tile & 0xFFFFFFFF).astype(np.uint32))
-            executed.append((run.layer, run.pairs))
+            executed.append((run.layer, [[(term, term["pair_entries"]) for term in terms]
+                                         for terms in run.lists]))
             self._registers[RegisterAddress.LAYERS] = len(executed)
         self._profile(first, executed)
         self._registers[RegisterAddress.INTERRUPT] |= Interrupt.DONE

@@ -7,7 +7,8 @@ from xnorloom.hw.spec.memory import Memory, banks
 from ..errors import DoesNotFit
 from ..machine.layout import bits_to_words
 
-__all__ = ["Bump", "Lifetime", "PaddingWords", "allocate_maps", "check_usage"]
+__all__ = ["Bump", "Lifetime", "PaddingWords", "allocate_maps", "check_usage",
+           "padding_pattern"]
 
 FOREVER = 1 << 30
 """Lifetime of a map that the host reads after the run, or that must not be overwritten."""
@@ -52,12 +53,17 @@ class PaddingWords:
 
     Parameters
     ----------
-    formats : list of tuple of MapLayout, CodeFormat
-        Every map that is read, and how it is padded.
+    patterns : list of uint32 array, shape ``(words, lane words)``
+        What every term reads outside its map.
+
+    Attributes
+    ----------
+    words : uint32 array, shape ``(words, lane words)``
+    addresses : list of int
+        Of every pattern.
     """
 
-    def __init__(self, formats):
-        patterns = [self._pattern(layout, form) for layout, form in formats]
+    def __init__(self, patterns):
         self.words = np.zeros((0, patterns[0].shape[1]), dtype=np.uint32)
         self.addresses = [0] * len(patterns)
         # The longest first: a shorter run of zeros then lies inside a longer one.
@@ -71,11 +77,30 @@ class PaddingWords:
         self.words = np.concatenate([self.words, pattern])
         return len(self.words) - len(pattern)
 
-    @staticmethod
-    def _pattern(layout, form):
-        bits = np.zeros((layout.planes, layout.words * layout.lanes), dtype=np.uint8)
-        bits[:, :layout.channels] = np.asarray(form.table)[form.pad_code][:, None]
-        return bits_to_words(bits.reshape(layout.tile_words, layout.lanes))
+
+def padding_pattern(term, shape, form, config):
+    """What a term reads outside its map.
+
+    Parameters
+    ----------
+    term : sw.passes.terms.TermPlan
+    shape : tuple of int
+        Channels, height and width of its source.
+    form : sw.graph.network.CodeFormat
+        Of its source.
+    config : MachineConfig
+
+    Returns
+    -------
+    uint32 array, shape ``(words, lane words)``
+    """
+    if term.term is None:
+        return np.zeros((term.words, config.lane_words), dtype=np.uint32)
+    channels, words = shape[0], -(-shape[0] // config.lanes)
+    bits = np.zeros((form.planes, words * config.lanes), dtype=np.uint8)
+    if term.term.border is None and any(term.term.padding):
+        bits[:, :channels] = np.asarray(form.table)[term.term.pad_code][:, None]
+    return bits_to_words(bits.reshape(-1, config.lanes))
 
 
 class Lifetime:
@@ -133,8 +158,8 @@ def check_usage(usage, config):
 
 
 _TITLES = {
-    Memory.PROGRAM: "Program memory", Memory.TAPS: "Tap memory", Memory.PAIRS: "Pair memory",
-    Memory.ACTIVATIONS: "Activation memory (feature maps)", Memory.WEIGHTS: "Weight memory",
-    Memory.SCALES: "Scale memory", Memory.BIASES: "Bias memory",
-    Memory.THRESHOLDS: "Threshold memory",
+    Memory.PROGRAM: "Program memory", Memory.TERMS: "Term memory", Memory.TAPS: "Tap memory",
+    Memory.PAIRS: "Pair memory", Memory.ACTIVATIONS: "Activation memory (feature maps)",
+    Memory.WEIGHTS: "Weight memory", Memory.SCALES: "Scale memory",
+    Memory.PARAMETERS: "Parameter memory",
 }
