@@ -63,6 +63,10 @@ class LsbqActivation(ActivationQuantizer):
     they are in evaluation, too. No machine has scales that depend on the sample, so a layer with
     ``off`` has no code book and cannot be snapped.
 
+    The quantizer is the nonlinearity of the paper's block: batch norm, quantizer, convolution. So a
+    ReLU right before it gives way to it; of values that are never negative, one plane would be
+    constant. Every other function before it keeps its meaning, and so does a ReLU elsewhere.
+
     Only ``ternary`` has a level for zero. A feature map is padded with the code of numbers just
     below zero; with ``off``, in torch only, with zero itself.
 
@@ -83,6 +87,7 @@ class LsbqActivation(ActivationQuantizer):
         The moving average.
     """
 
+    signed = True
     scales: torch.Tensor
     batches: torch.Tensor
 
