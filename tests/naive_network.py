@@ -249,6 +249,12 @@ def random_passes(rng, shape, planes, weight_planes, most):
     return passes
 
 
+def random_borders(rng, side):
+    """Lines with classes of their own, at both ends of a side."""
+    first = pick(rng, 0, min(3, side))
+    return first, pick(rng, 0, min(3, side) - first)
+
+
 class Maker:
     """Makes one network, layer by layer."""
 
@@ -294,8 +300,7 @@ class Maker:
         period = pick(rng, 1, tiles) if chance(rng, 0.4) else tiles
         borders = (0, 0, 0, 0)
         if shape.border_classes and chance(rng, 0.3):
-            top, left = pick(rng, 0, 3), pick(rng, 0, 3)
-            borders = top, pick(rng, 0, 3 - top), left, pick(rng, 0, 3 - left)
+            borders = tuple(lines for side in out_map for lines in random_borders(rng, side))
         first = [self._term(source, outputs, out_map, whole)]
         while len(first) < 4 and chance(rng, 0.4):
             first.append(self._term(self._source(source), outputs, out_map, False))
