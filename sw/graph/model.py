@@ -106,6 +106,26 @@ class GraphModel(Branch):
                     values.pop(name, None)
         return values
 
+    def inputs_of(self, name, x):
+        """What a node reads, for a batch; nothing behind it runs.
+
+        Parameters
+        ----------
+        name : str
+        x : tensor, shape ``(n, *in_shape)``
+
+        Returns
+        -------
+        list of tensor
+        """
+        values = {INPUT: x}
+        for node in self.graph.nodes:
+            if node.name == name:
+                return [values[each] for each in node.inputs]
+            values[node.name] = OPERATORS[node.op].run(node, self.module(node),
+                                                       *(values[each] for each in node.inputs))
+        raise KeyError(name)
+
     def extra_repr(self):
         """What the network reads and how many nodes it has, for ``repr``."""
         return f"in_shape={self.graph.in_shape}, {len(self.graph.nodes)} nodes"

@@ -7,7 +7,9 @@ import torch
 
 from ..graph.errors import FrontendError
 from ..graph.model import GraphModel
+from ..ops.function import Applied
 from ..ops.limits import (
+    MAX_CODE_BITS,
     broken_code_limit,
     broken_limit,
     broken_pool_limit,
@@ -44,8 +46,18 @@ def check_network(network):
                 kernel=term.weights.shape[2:], stride=term.stride, padding=term.padding,
                 in_map=term.part.shape[1:], dilation=term.dilation,
                 weight_planes=term.weights.count, activation_planes=term.part.codebook.count))
+        if layer.quantizer is not None and layer.quantizer.bits > MAX_CODE_BITS:
+            _demand("Activation", layer.activation, _curved(layer))
         if layer.pool is not None:
             _demand("Pool behind layer", layer.name, broken_pool_limit(*layer.pool[1:3]))
+
+
+def _curved(layer):
+    """End of a sentence about codes too wide for a staircase behind a function, or None."""
+    name = next((each.name for each in layer.sum.tail if isinstance(each, Applied)
+                 and (each.name != "relu" or layer.quantizer.signed)), None)
+    return name and (f"must have at most {MAX_CODE_BITS} bits behind {name}, not "
+                     f"{layer.quantizer.bits}: wider codes are found by multiplication")
 
 
 def _demand(what, name, broken):

@@ -17,6 +17,7 @@ from ..graph.graph import INPUT
 from ..graph.head import FUNCTIONS, Head
 from ..graph.model import GraphModel
 from ..ops.batch_norm import Affine
+from ..ops.function import Applied
 from ..ops.operator import Refused, as_map
 from ..ops.registry import OPERATORS, supported
 from ..ops.values import Fused, Map, Part, Sum, identity
@@ -138,6 +139,11 @@ class Fuser:
         if value is None:
             raise Refused("must not read the input itself")
         found = identity(node.name, value)
+        last = next((each.name for each in found.tail if isinstance(each, Applied)
+                     and OPERATORS[each.name].kind == "last"), None)
+        if last is not None:
+            raise Refused(f"must not read {last}, which only the host computes, at the network's "
+                          "end")
         return Map((self._layer(found, module, node.name),))
 
     def _layer(self, found, quantizer, activation, name=None):

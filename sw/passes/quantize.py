@@ -184,6 +184,8 @@ class _Places:
                 self.need(node.inputs[0])
                 state = "codes"
             return "linear" if state in ("codes", "linear") else "curved"
+        if kind == "last":
+            return "curved"
         if kind == "function":
             return "rectified" if node.op == "relu" and state in ("codes", "linear") else "curved"
         return state
