@@ -69,9 +69,10 @@ def _most(name):
         off = {feature: FEATURES[feature] for feature in without}
         return descriptor_limits(dataclasses.replace(SYMBOLIC, **off))[name][1]
 
-    few = dataclasses.replace(SYMBOLIC, term_depth=2)
-    if high() != descriptor_limits(few)[name][1] and _symbol(high()) == high():
-        return f"min({high()}, ones(term_depth))"
+    for depth in ("term_depth", "parameter_depth"):
+        few = descriptor_limits(dataclasses.replace(SYMBOLIC, **{depth: 2}))[name][1]
+        if high() != few and _symbol(high()) == high():
+            return f"min({high()}, ones({depth}))"
     for without in (*((feature,) for feature in FEATURES), ("rescale", "pool_depth")):
         if high(*without) != high():
             return f"{high()} if {' or '.join(without)} else {_symbol(high(*without))}"
