@@ -133,6 +133,4 @@ class Datapath(wiring.Component):
                              columns.pop[c][u].eq(output.pop[c][u])]
         m.d.comb += output.arrived.eq(columns.arrived)
         wiring.connect(m, output.raw, wiring.flipped(self.raw))
-        m.d.comb += self.raw_request.eq(output.raw_request)
-        # That a raw tile has left comes from the far end of the link: a cycle to cross the chip.
-        m.d.sync += feed.raw_done.eq(output.raw_done)
+        m.d.comb += [self.raw_request.eq(output.raw_request), feed.raw_done.eq(output.raw_done)]

@@ -14,7 +14,7 @@ from xnorloom.sw.graph.network import (
 )
 from xnorloom.sw.passes.demands import term_map
 
-__all__ = ["binary_format", "identity", "layer", "network_of", "small_network", "term"]
+__all__ = ["binary_format", "identity", "layer", "small_network", "term"]
 
 
 def binary_format(planes):
@@ -57,16 +57,10 @@ def layer(name="conv", source="input", in_shape=(3, 6, 6), outputs=4, kernel=(3,
                  term_map(first, *in_shape[1:]), requantize, pool, form)
 
 
-def network_of(*layers, in_shape=(3, 6, 6), planes=2, step=0.25):
-    """A network of layers."""
-    return Network("small", layers, in_shape, binary_format(planes), Encoder(step))
-
-
-def small_network(*layers, step=0.25):
-    """A network of the layers given, the first of which reads an input of its own shape; of a
-    convolution and a raw linear layer if none is."""
+def small_network(*layers, in_shape=(3, 6, 6), planes=2, step=0.25):
+    """A network of the layers given; of a convolution and a raw linear layer if none is."""
     if not layers:
         first = layer("conv", stride=(2, 2))
         layers = (first, layer("linear", "conv", first.out_shape, 5, kernel=(3, 3),
                                padding=(0, 0, 0, 0), code_bits=None, seed=1))
-    return network_of(*layers, step=step)
+    return Network("small", layers, in_shape, binary_format(planes), Encoder(step))

@@ -1,5 +1,5 @@
 # amaranth: UnusedElaboratable=no
-"""The gate keeps the distances between steps that drain and output need, and no more."""
+"""The gate keeps the distances between steps that columns and output need, and no more."""
 
 import random
 
@@ -8,62 +8,89 @@ import pytest
 from tests.bench import simulate
 from xnorloom.hw.feed.gate import StepGate
 from xnorloom.hw.spec.config import MachineConfig
-from xnorloom.hw.spec.cycles import first_issue_cycles, requantize_cycles
+from xnorloom.hw.spec.latency import PARAMETER_CYCLES, first_issue_cycles, rescale_cycles
+
+KINDS = ("drain", "input", "output")
 
 
-@pytest.mark.parametrize("raw", [False, True])
-@pytest.mark.parametrize("rows, units, code_bits", [
-    (1, 1, 1), (2, 1, 2), (3, 3, 4), (5, 1, 3), (8, 2, 4), (32, 1, 4)])
-def test_distances(rows, units, code_bits, raw):
-    config = MachineConfig(rows=rows, cols=1, lanes=4, units=units, code_bits=code_bits)
+class GateModel:
+    """When the waiting step may go, out of the cycles of those before it."""
+
+    def __init__(self, config, layer):
+        self.config, self.layer = config, layer
+        self.load = layer["block"] + PARAMETER_CYCLES
+        #: First cycle in which a step of that kind may go.
+        self.drain, self.input = 0, self.load
+        self.tile = first_issue_cycles(config) - 1 + config.rows
+        self.pending, self.fresh = False, True
+
+    def why_not(self, cycle, pass_last, tile_last):
+        """What a step waits for in this cycle, None if it goes."""
+        if pass_last and cycle < self.drain:
+            return "drain"
+        if pass_last and self.fresh and cycle < self.input:
+            return "input"
+        if (pass_last and self.pending) or (tile_last and cycle < self.tile):
+            return "output"
+        return None
+
+    def issued(self, cycle, pass_last, tile_last, sweep_last):
+        """The step goes."""
+        if pass_last:
+            rescales = self.layer["rescale"] and tile_last
+            self.drain = cycle + (rescale_cycles(self.config) if rescales
+                                  else self.config.drain_cycles)
+            if self.fresh:
+                self.input = cycle + self.load
+            self.fresh = sweep_last
+        if tile_last:
+            self.tile = cycle + self.layer["tile_cycles"]
+            self.pending = bool(self.layer["raw"])
+
+
+@pytest.mark.parametrize("raw, rescale", [(0, 0), (1, 0), (0, 1)])
+@pytest.mark.parametrize("rows, units", [(1, 1), (2, 1), (3, 3), (5, 1), (8, 2), (32, 1)])
+def test_distances(rows, units, raw, rescale):
+    config = MachineConfig(rows=rows, cols=1, lanes=4, units=units)
     gate = StepGate(config)
-    rng = random.Random(rows + raw)
-    stalls = {"drain": 0, "output": 0}
+    rng = random.Random(rows + 2 * raw + rescale)
+    stalls = dict.fromkeys(KINDS, 0)
 
     async def bench(ctx):
-        for _layer in range(4):
-            bits = rng.randint(1, code_bits)
-            ctx.set(gate.layer, {"raw": raw, "code_bits": bits})
-            ctx.set(gate.start, 1)
+        for number in range(8):
+            layer = {"raw": raw, "rescale": rescale, "block": (1, 2, 30, 200)[number // 2],
+                     "tile_cycles": rows + (0, 1, 20, 3)[number % 4]}
+            model = GateModel(config, layer)
+            step, busy = None, 1.0 if number % 2 else 0.5
+            ctx.set(gate.layer, layer)
+            ctx.set(gate.begin, 1)
             ctx.set(gate.valid, 0)
             await ctx.tick()
-            ctx.set(gate.start, 0)
-            # Cycles from the layer's start, in which the next such step may go.
-            drain_free = 0
-            output_free = first_issue_cycles(config) + rows - 1
-            pending = False
-            step = None
-            busy = rng.choice([0.5, 1.0])
+            ctx.set(gate.begin, 0)
             for cycle in range(1, 300):
                 if step is None and cycle >= first_issue_cycles(config) and rng.random() < busy:
-                    drain = rng.random() < 0.6
-                    step = drain, drain and rng.random() < 0.5
-                raw_done = pending and rng.random() < 0.2
+                    pass_last = rng.random() < 0.6
+                    tile_last = pass_last and rng.random() < 0.5
+                    step = pass_last, tile_last, tile_last and rng.random() < 0.5
+                raw_done = model.pending and rng.random() < 0.2
                 ctx.set(gate.valid, step is not None)
-                ctx.set(gate.drain, step[0] if step else rng.getrandbits(1))
-                ctx.set(gate.tile_last, step[1] if step else rng.getrandbits(1))
+                for name, value in zip(("pass_last", "tile_last", "sweep_last"),
+                                       step or (rng.getrandbits(1),) * 3, strict=True):
+                    ctx.set(getattr(gate, name), value)
                 ctx.set(gate.raw_done, raw_done)
                 _clk, _rst, *seen = await ctx.tick().sample(
-                    gate.issue, gate.stalled_on_drain, gate.stalled_on_output)
+                    gate.issue, *(getattr(gate, f"stalled_on_{kind}") for kind in KINDS))
+                why = model.why_not(cycle, *step[:2]) if step else "nothing to issue"
+                assert seen == [why is None, *(why == kind for kind in KINDS)], cycle
                 if raw_done:
-                    pending = False
-                if step is None:
-                    assert seen == [0, 0, 0]
-                    continue
-                on_drain = step[0] and cycle < drain_free
-                on_output = not on_drain and step[1] and (cycle < output_free or pending)
-                assert seen == [not on_drain and not on_output, on_drain, on_output], cycle
-                stalls["drain"] += on_drain
-                stalls["output"] += on_output
-                if seen[0]:
-                    if step[0]:
-                        drain_free = cycle + config.drain_cycles
-                    if step[1]:
-                        pending = raw
-                        if not raw:
-                            output_free = cycle + bits * requantize_cycles(config)
+                    model.pending = False
+                if why is None:
+                    model.issued(cycle, *step)
                     step = None
+                elif why in stalls:
+                    stalls[why] += 1
 
     simulate(gate, bench)
     assert stalls["output"] > 5
-    assert config.drain_cycles == 1 or stalls["drain"] > 5
+    assert stalls["input"] > 5
+    assert (config.drain_cycles == 1 and not rescale) or stalls["drain"] > 5

@@ -1,122 +1,109 @@
 # amaranth: UnusedElaboratable=no
-"""The loop nest is the nest of loops that the descriptor's page describes."""
+"""The loop nest is the inner nest of loops that the descriptor's page describes."""
 
 import random
 
 import pytest
 
-from tests.bench import simulate, stream_get
-from tests.maps import STEP_FIELDS, loop_steps
+from tests.bench import simulate, stream_get, stream_put
 from xnorloom.hw.feed.nest import LoopNest
 from xnorloom.hw.spec.config import MachineConfig
-from xnorloom.hw.spec.descriptor import descriptor_limits
 
 CONFIG = MachineConfig(rows=2, cols=2, lanes=4, activation_depth=300, weight_depth=500,
-                       tap_depth=60, pair_depth=70, bias_depth=20)
-
-def _layer(pixel_tiles=1, col_tiles=1, groups=1, pairs=1, taps_per_group=1, words=1, **fields):
-    return {"pixel_tiles": pixel_tiles, "col_tiles": col_tiles, "groups": groups, "pairs": pairs,
-            "taps_per_group": taps_per_group, "words": words, "tile_words": words,
-            "col_tile_words": groups * taps_per_group * words, "activation_base": 0,
-            "weight_base": 0, "tap_base": 0, "pair_base": 0, **fields}
+                       tap_depth=60, pair_depth=70)
+LOOPS = ("words", "taps_per_group", "pairs", "groups")
 
 
-def _run(layers, gap):
-    block = LoopNest(CONFIG)
-    taken = []
-
-    async def bench(ctx):
-        for layer in layers:
-            ctx.set(block.layer, layer)
-            ctx.set(block.start, 1)
-            await ctx.tick()
-            ctx.set(block.start, 0)
-            assert not ctx.get(block.o.valid)
-            await ctx.tick()
-            assert ctx.get(block.o.valid), "the first step follows start by one cycle"
-            steps = await stream_get(ctx, block.o, len(list(loop_steps(layer))), gap=gap, limit=9)
-            taken.append([tuple(step[name] for name in STEP_FIELDS) for step in steps])
-            assert not ctx.get(block.o.valid)
-
-    simulate(block, bench)
-    for layer, steps in zip(layers, taken):
-        assert steps == list(loop_steps(layer)), layer
+def _visit(words=1, taps_per_group=1, pairs=1, groups=1, **fields):
+    turns = dict(zip(LOOPS, (words, taps_per_group, pairs, groups)))
+    return {**turns, **{f"once_{name}": int(turn == 1) for name, turn in turns.items()},
+            "tap_base": 0, "pair_base": 0, "product": 0, "base": 0, "tile_words": 1, "pad_base": 0,
+            "weight": 0, "first": 0, "last": 0, "ends_sweep": 0, "ends_layer": 0, "far": 0,
+            "far_pad": 0, "far_weight": 0, "far_tables": 0, **fields}
 
 
-@pytest.mark.parametrize("layer", [
-    _layer(), _layer(pixel_tiles=300), _layer(col_tiles=20), _layer(groups=49, words=2),
-    _layer(pairs=64, col_tiles=2), _layer(taps_per_group=49, pairs=2), _layer(words=300),
-    _layer(2, 2, 2, 2, 2, 2, activation_base=250, weight_base=450, tap_base=30, pair_base=60,
-           tile_words=48, col_tile_words=33),
-    _layer(tap_base=59, pair_base=69, activation_base=299, weight_base=499)])
-def test_corners(layer):
-    _run([layer], lambda: 0)
+def _random(rng, most=3):
+    turns = [1] * 4 if rng.random() < 0.4 else [rng.randint(1, most) for _ in range(4)]
+    flags = {name: rng.getrandbits(1) for name in (
+        "first", "last", "ends_sweep", "ends_layer", "far", "far_pad", "far_weight")}
+    return _visit(*turns, tap_base=rng.randrange(30), pair_base=rng.randrange(40),
+                  product=rng.choice([rng.randrange(200), rng.randrange(1000)]),
+                  base=rng.randrange(100), tile_words=rng.randrange(300),
+                  pad_base=rng.randrange(300), weight=rng.randrange(400), **flags)
+
+
+def _steps(visit):
+    words, taps, pairs, groups = (visit[name] for name in LOOPS)
+    for group in range(groups):
+        for pair in range(pairs):
+            for tap in range(taps):
+                for word in range(words):
+                    within = tap * words + word
+                    pair_last = within == taps * words - 1
+                    end = pair_last and pair == pairs - 1 and group == groups - 1
+                    step = {
+                        "tap_index": visit["tap_base"] + group * taps + tap,
+                        "pair_index": visit["pair_base"] + pair, "word": word,
+                        "tile_address": visit["product"] + visit["base"],
+                        "weight": visit["weight"] + group * taps * words + within,
+                        "far": visit["far"] or visit["product"] >= CONFIG.activation_depth,
+                        "pair_first": within == 0, "pair_last": pair_last,
+                        "new_tile": visit["first"] and not (group or pair or within),
+                        "tile_last": visit["last"] and end,
+                        "layer_last": visit["last"] and visit["ends_layer"] and end,
+                        **{name: visit[name] for name in (
+                            "pad_base", "tile_words", "far_pad", "far_weight", "ends_sweep")}}
+                    if step["far"]:
+                        del step["tile_address"]
+                    yield {name: int(value) for name, value in step.items()}
+
+
+def _run(visits, *, put=lambda: 0, get=lambda: 0):
+    expected = [step for visit in visits for step in _steps(visit)]
+    block, taken = LoopNest(CONFIG), []
+
+    async def source(ctx):
+        await stream_put(ctx, block.i, visits, gap=put)
+
+    async def sink(ctx):
+        taken.extend(await stream_get(ctx, block.o, len(expected), gap=get, limit=20))
+        assert not ctx.get(block.o.valid)
+
+    simulate(block, source, sink)
+    for step, wanted in zip(taken, expected, strict=True):
+        assert {name: step[name] for name in wanted} == wanted
+
+
+@pytest.mark.parametrize("turns", [
+    (1, 1, 1, 1), (300, 1, 1, 1), (1, 59, 1, 1), (1, 1, 70, 1), (1, 1, 1, 59), (2, 1, 1, 30),
+    (2, 2, 2, 2), (3, 1, 2, 1)])
+def test_corners(turns):
+    _run([_visit(*turns, first=1, last=1, ends_layer=1)])
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_random_layers_and_pauses(seed):
+def test_random_visits_and_pauses(seed):
     rng = random.Random(seed)
-    layers = [_layer(*(rng.randint(1, 3) for _ in range(6)), tile_words=rng.randint(1, 9),
-                     col_tile_words=rng.randint(1, 30), tap_base=rng.randrange(20),
-                     pair_base=rng.randrange(20), activation_base=rng.randrange(50),
-                     weight_base=rng.randrange(50)) for _ in range(6)]
-    _run(layers, lambda: rng.choice([0, 0, 0, 1, 3]))
+    visits = [_random(rng) for _ in range(40)]
+    _run(visits, put=lambda: rng.choice([0, 0, 0, 1, 3]), get=lambda: rng.choice([0, 0, 0, 1, 3]))
 
 
-def test_a_start_abandons_the_layer_before():
+@pytest.mark.parametrize("most", [1, 3])
+def test_a_step_every_cycle(most):
+    rng = random.Random(most)
+    visits = [_random(rng, most) for _ in range(60)]
     block = LoopNest(CONFIG)
-    first, second = _layer(9, 2, 2, 2, 2, 2), _layer(2, words=3, pair_base=5)
+    steps = sum(1 for visit in visits for _ in _steps(visit))
 
-    async def bench(ctx):
-        for layer, count in ((first, 11), (second, 6)):
-            ctx.set(block.layer, layer)
-            ctx.set(block.start, 1)
-            await ctx.tick()
-            ctx.set(block.start, 0)
-            await ctx.tick()
-            steps = await stream_get(ctx, block.o, count)
-            assert [tuple(step[name] for name in STEP_FIELDS) for step in steps] == (
-                list(loop_steps(layer))[:count])
+    async def source(ctx):
+        await stream_put(ctx, block.i, visits)
 
-    simulate(block, bench)
+    async def sink(ctx):
+        ctx.set(block.o.ready, 1)
+        await ctx.tick()
+        for _ in range(steps):
+            _clk, _rst, valid = await ctx.tick().sample(block.o.valid)
+            assert valid
+        assert not ctx.get(block.o.valid)
 
-
-@pytest.mark.parametrize("depth", [2, 8, 12, 32, 45])
-def test_exact_until_a_step_leaves_a_memory(depth):
-    """Whatever the limits admit: no sum wraps around before a step outside has been seen."""
-    config = MachineConfig(rows=2, cols=1, lanes=1, activation_depth=depth, weight_depth=depth,
-                           tap_depth=depth, pair_depth=depth, bias_depth=depth)
-    rng = random.Random(depth)
-    block = LoopNest(config)
-    ranges = {name: descriptor_limits(config)[name] for name in _layer()}
-    layers, escapes = [], 0
-    for _ in range(150):
-        # A few fields at a time, so that every one of them gets its turn to leave.
-        wild = rng.sample(sorted(ranges), rng.randint(1, 4))
-        layer = _layer(*(rng.randint(1, 2) for _ in range(6)))
-        layer.update({name: rng.choice([high, rng.randint(low, high)])
-                      for name, (low, high) in ranges.items() if name in wild})
-        layer = {name: min(value, ranges[name][1]) for name, value in layer.items()}
-        steps = []
-        for step in loop_steps(layer):
-            steps.append(step)
-            tap, pair, word, tile, weight, *_flags = step
-            if tap >= depth or pair >= depth or tile + word >= depth or weight >= depth:
-                escapes += 1
-                break
-            if len(steps) == 300:
-                break
-        layers.append((layer, steps))
-
-    async def bench(ctx):
-        for layer, steps in layers:
-            ctx.set(block.layer, layer)
-            ctx.set(block.start, 1)
-            await ctx.tick()
-            ctx.set(block.start, 0)
-            await ctx.tick()
-            seen = await stream_get(ctx, block.o, len(steps))
-            assert [tuple(step[name] for name in STEP_FIELDS) for step in seen] == steps, layer
-
-    simulate(block, bench)
-    assert escapes > 50
+    simulate(block, source, sink)

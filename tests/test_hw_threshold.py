@@ -1,72 +1,98 @@
 # amaranth: UnusedElaboratable=no
-"""The threshold unit finds the number of thresholds at or below each accumulator."""
+"""The threshold pipeline finds the number of thresholds at or below each accumulator."""
 
-import numpy as np
+import random
+
 import pytest
 
-from tests.bench import simulate
-from xnorloom.hw.column.threshold import ThresholdUnit
+from tests.bench import recorder, simulate
+from tests.columns import heap
+from xnorloom.hw.column.threshold import ThresholdPipeline
 from xnorloom.hw.spec.config import MachineConfig
-from xnorloom.hw.spec.cycles import SEARCH_CYCLES
+from xnorloom.hw.spec.latency import threshold_levels
 
 
-def heap(thresholds):
-    """Rising thresholds in heap order, entry 0 unused."""
-    entries = [0] * (len(thresholds) + 1)
+@pytest.mark.parametrize("widest, code_bits", [
+    (widest, bits) for widest in (1, 2, 3, 4) for bits in range(1, widest + 1)])
+@pytest.mark.parametrize("rescale", [False, True])
+def test_codes(widest, code_bits, rescale):
+    config = MachineConfig(rows=1, cols=1, lanes=4, acc_bits=8, code_bits=widest, rescale=rescale)
+    unit = ThresholdPipeline(config)
+    levels = threshold_levels(config)
+    rng = random.Random(code_bits)
+    first, extremes = levels - code_bits, [-128, 127]
+    sweeps, expected = 4, []
+    tables = [sorted(rng.choice([*extremes, rng.randrange(-20, 20)])
+                     for _ in range((1 << code_bits) - 1)) for _ in range(sweeps)]
 
-    def fill(node, low, high):
-        if low < high:
-            middle = (low + high) // 2
-            entries[node] = int(thresholds[middle])
-            fill(2 * node, low, middle)
-            fill(2 * node + 1, middle + 1, high)
+    async def load(ctx, sweep):
+        """A block, root first, beside accumulators of the sweep before."""
+        for node, entry in enumerate(heap(tables[sweep]), 1):
+            depth = node.bit_length() - 1
+            ctx.set(unit.entry, entry)
+            ctx.set(unit.load, {"levels": 1 << first + depth, "place": node - (1 << depth),
+                                "phase": sweep % 2})
+            await ctx.tick()
+        ctx.set(unit.load, {})
 
-    fill(1, 0, len(thresholds))
-    return entries
+    async def bench(ctx):
+        cycle = (1 << code_bits) - 1
+        ctx.set(unit.levels, (1 << levels) - (1 << first))
+        await load(ctx, 0)
+        for sweep, table in enumerate(tables):
+            ctx.set(unit.opened, 1)
+            ctx.set(unit.valid, 0)
+            await ctx.tick()
+            ctx.set(unit.opened, 0)
+            ctx.set(unit.phase, sweep % 2)
+            cycle += 1
+            for count in range(60):
+                below = [max(bound - 1, -128) for bound in table]
+                acc = rng.choice([*extremes, *table, *below, rng.randrange(-22, 22)])
+                valid = rng.getrandbits(2) != 0
+                ctx.set(unit.valid, valid)
+                ctx.set(unit.acc, acc)
+                if valid:
+                    expected.append((cycle + levels, sum(bound <= acc for bound in table)))
+                # The sweep before has left all levels by now.
+                if levels <= count < levels + len(table) and sweep + 1 < sweeps:
+                    node = count - levels + 1
+                    depth = node.bit_length() - 1
+                    ctx.set(unit.entry, heap(tables[sweep + 1])[node - 1])
+                    ctx.set(unit.load, {"levels": 1 << first + depth,
+                                        "place": node - (1 << depth), "phase": ~sweep % 2})
+                else:
+                    ctx.set(unit.load, {})
+                await ctx.tick()
+                cycle += 1
+        ctx.set(unit.valid, 0)
+        await ctx.tick().repeat(levels + 1)
+
+    watch, seen = recorder(unit.code.valid, unit.code.payload)
+    simulate(unit, bench, processes=(watch,))
+    assert seen == expected
+    assert {code for _cycle, code in seen} - {0}
 
 
-@pytest.mark.parametrize("rows", [1, 2, 3, 5, 8])
-@pytest.mark.parametrize("code_bits", [1, 2, 3, 4])
-def test_codes(rows, code_bits):
-    config = MachineConfig(rows=rows, cols=1, lanes=4, acc_bits=16)
-    unit = ThresholdUnit(config)
-    rng = np.random.default_rng(rows * 10 + code_bits)
-    tiles, blocks = 5, 3
-    period = code_bits * max(rows, SEARCH_CYCLES)
-    count = (1 << code_bits) - 1
-    tables = [np.sort(rng.integers(-20, 20, count)) for _ in range(blocks)]
-    memory = sum((heap(table) for table in tables), [])
-    accs = rng.integers(-22, 22, (tiles, rows))
-    expected = [int((tables[tile % blocks] <= acc).sum())
-                for tile in range(tiles) for acc in accs[tile]]
+def test_no_level_searches():
+    config = MachineConfig(rows=1, cols=1, lanes=4, acc_bits=8)
+    unit = ThresholdPipeline(config)
     seen = []
 
-    async def feed(ctx):
-        ctx.set(unit.code_bits, code_bits)
-        ctx.set(unit.start, 1)
-        await ctx.tick()
-        ctx.set(unit.start, 0)
-        for tile in range(tiles):
-            ctx.set(unit.block, (tile % blocks) << code_bits)
-            for acc in accs[tile]:
-                ctx.set(unit.valid, 1)
-                ctx.set(unit.acc, int(acc))
-                await ctx.tick()
-            ctx.set(unit.valid, 0)
-            for _ in range(period - rows):
-                await ctx.tick()
-        for _ in range(period + 4):
+    async def bench(ctx):
+        for level, entry in ((0, -77), (1, 99)):
+            ctx.set(unit.entry, entry)
+            ctx.set(unit.load, {"levels": 1 << level, "place": 0, "phase": 0})
             await ctx.tick()
+        ctx.set(unit.load, {})
+        ctx.set(unit.opened, 1)
+        await ctx.tick()
+        for acc in range(-5, 5):
+            ctx.set(unit.valid, 1)
+            ctx.set(unit.acc, acc)
+            await ctx.tick()
+            seen.append((ctx.get(unit.kept[0]), ctx.get(unit.kept[1]), ctx.get(unit.code.valid),
+                         ctx.get(unit.code.payload)))
 
-    async def bank(ctx):
-        async for _clk, _rst, address, read in ctx.tick().sample(unit.address, unit.read):
-            if read:
-                ctx.set(unit.threshold, memory[address] if address < len(memory) else 0)
-
-    async def watch(ctx):
-        async for _clk, _rst, valid, code in ctx.tick().sample(unit.code_valid, unit.code):
-            if valid:
-                seen.append(code)
-
-    simulate(unit, feed, processes=(bank, watch))
-    assert seen == expected
+    simulate(unit, bench)
+    assert seen == [(-77, 99, 0, 0)] * 10

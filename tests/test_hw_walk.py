@@ -1,103 +1,114 @@
 # amaranth: UnusedElaboratable=no
-"""The walkers find borders and places of every virtual pixel without a division."""
+"""The feed's walker knows where every virtual pixel is without a division."""
 
 import random
 
 import pytest
+from amaranth.hdl import Module
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import Out
 
 from tests.bench import play
-from tests.maps import OutputMap, random_map
-from xnorloom.hw.common.raster import Raster
+from tests.feed_model import border_class, place_of, random_layer
+from xnorloom.hw.feed.classes import BorderClasses
 from xnorloom.hw.feed.walker import FeedWalker
-from xnorloom.hw.output.walker import WriteWalker
 from xnorloom.hw.spec.config import MachineConfig
-from xnorloom.hw.spec.cycles import first_issue_cycles
-
-SHAPES = [(1, 1, 1), (2, 2, 4), (3, 1, 5), (5, 3, 9), (8, 2, 16)]
 
 
-def _config(rows, cols, lanes):
-    return MachineConfig(rows=rows, cols=cols, lanes=lanes, activation_depth=1000)
+class Walk(wiring.Component):
+    """The walker, and the classes that count along with it."""
+
+    def __init__(self, config):
+        self.config = config
+        self.walker = FeedWalker(config)
+        super().__init__({name: member for name, member in self.walker.signature.members.items()
+                          if name != "raster"}
+                         | {"classes": Out(data.ArrayLayout(4, config.rows))})
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.walker = walker = self.walker
+        m.d.comb += [walker.layer.eq(self.layer), walker.begin.eq(self.begin),
+                     walker.advance.eq(self.advance), walker.restart.eq(self.restart),
+                     self.origin.eq(walker.origin),
+                     *(to.eq(at) for to, at in zip(self.positions, walker.positions))]
+        if self.config.border_classes:
+            m.submodules.classes = classes = BorderClasses(self.config)
+            wiring.connect(m, walker.raster, classes.raster)
+            m.d.comb += [classes.layer.eq(self.layer), self.classes.eq(classes.classes)]
+        return m
 
 
-def _maps(config, count):
-    rng = random.Random(config.rows)
-    return [random_map(rng, config) for _ in range(count)]
+def _walk(config, layers, rng):
+    """Shows every tile of every layer; yields ``(layer, tile, what the walker shows)``."""
+    block = Walk(config)
+    rows = config.rows
+    cycles, shown = [], []
+    for layer in layers:
+        cycles.append([(block.layer, {name: layer[name] for name in layer}), (block.begin, 1),
+                       (block.advance, 0)])
+        gap = rows - 1
+        for _column in range(layer["col_tiles"]):
+            for tile in range(layer["pixel_tiles"]):
+                cycles += [[(block.begin, 0), (block.advance, 0),
+                            (block.restart, rng.getrandbits(1))]] * gap
+                last = tile == layer["pixel_tiles"] - 1
+                cycles.append([(block.begin, 0), (block.advance, 1), (block.restart, last)])
+                shown.append((len(cycles), layer, tile))
+                gap = rows - 1 + rng.choice([0, 0, 0, 1, 5])
+        cycles += [[(block.begin, 0), (block.advance, 0)]] * 2
+    fields = ["lines", "place", "alive"]
+    outputs = [block.classes, block.origin.line, block.origin.place, *(
+        at[name] for at in block.positions for name in fields)]
+    seen = play(block, cycles, outputs)
+    for cycle, layer, tile in shown:
+        _classes, line, place, *flat = seen[cycle]
+        codes = seen[cycle + 1][0]
+        yield layer, tile, (line, place), [
+            {**dict(zip(fields, flat[3 * row:])), "class": codes[row]} for row in range(rows)]
 
 
-def test_raster():
-    config = _config(3, 1, 1)
-    block = Raster(config)
-    shape = OutputMap(rows=3, lanes=1, images=2, height=3, width=4, channels=1, planes=1,
-                      pitch=(4, 6), reader_pitch=(3, 4), reader_stride=(1, 1))
-    rng = random.Random(0)
-    cycles, expected, number = [], [], 0
-    cycles.append([(block.layer, shape.fields()), (block.start, 1)])
-    for _ in range(120):
-        step = rng.getrandbits(1)
-        cycles.append([(block.start, 0), (block.step, step)])
-        _image, y, x = shape.pixel(number)
-        expected.append((x, y, int(shape.alive(number)), x == 5, x == 5 and y == 3))
-        number += step
-    seen = play(block, cycles, [block.x, block.y, block.alive, block.line_end, block.image_end])
-    assert number > shape.pixels
-    assert seen[1:] == expected
+def _check(config, layers, rng):
+    for layer, tile, (line, place), positions in _walk(config, layers, rng):
+        for row, at in enumerate(positions):
+            expected = place_of(layer, config.rows, tile, row)
+            if at["lines"]:
+                found = line + at["lines"], at["place"], at["alive"]
+            else:
+                found = line, place + row, at["alive"]
+            # Far below the map the lines may begin anew, for nothing lives there.
+            assert found[2] == expected[2], (layer, tile, row)
+            assert found == expected or not expected[2], (layer, tile, row)
+            if config.border_classes and at["alive"]:
+                assert at["class"] == border_class(layer, *expected[:2]), (layer, tile, row)
 
 
-@pytest.mark.parametrize("shape", SHAPES)
-def test_feed(shape):
-    config = _config(*shape)
-    block = FeedWalker(config)
-    rng = random.Random(7)
-    largest = OutputMap(rows=config.rows, lanes=config.lanes, images=1, height=1, width=255,
-                        channels=1, planes=1, pitch=(2, 255), reader_pitch=(1, 255),
-                        reader_stride=(1, 1))
-    cycles, advances = [], []
-    for chart in [largest, *_maps(config, 6)]:
-        cycles.append([(block.layer, chart.fields()), (block.start, 1), (block.advance, 0)])
-        gap = first_issue_cycles(config)
-        for tile in range(min(chart.pixel_tiles, 40)):
-            cycles += [[(block.start, 0), (block.advance, 0)]] * (gap - 1)
-            cycles.append([(block.start, 0), (block.advance, 1)])
-            advances.append((len(cycles), chart, tile))
-            gap = config.rows + rng.choice([0, 0, 0, 1, 3])
-        cycles.append([(block.start, 0), (block.advance, 0)])
-    fields = ("above", "below", "left", "right", "alive")
-    seen = play(block, cycles, [position[name] for position in block.positions
-                                for name in fields])
-    for cycle, chart, tile in advances:
-        for row in range(config.rows):
-            number = tile * config.rows + row
-            *distances, alive = seen[cycle][5 * row:5 * row + 5]
-            assert alive == chart.alive(number), (chart, number)
-            if alive:
-                _image, y, x = chart.pixel(number)
-                assert distances == [min(distance, 7) for distance in (
-                    y, chart.height - 1 - y, x, chart.width - 1 - x)], (chart, number)
+@pytest.mark.parametrize("classes", [False, True])
+@pytest.mark.parametrize("rows", [1, 2, 3, 4, 5, 8])
+def test_every_row_of_every_tile(rows, classes):
+    config = MachineConfig(rows=rows, cols=1, lanes=1, border_classes=classes)
+    rng = random.Random(rows)
+    _check(config, [random_layer(rng, config, most_tiles=12)[0] for _ in range(40)], rng)
 
 
-@pytest.mark.parametrize("shape", SHAPES)
-def test_write(shape):
-    config = _config(*shape)
-    rng = random.Random(11)
-    largest = OutputMap(rows=config.rows, lanes=config.lanes, images=1, height=255, width=2,
-                        channels=1, planes=1, pitch=(255, 2), reader_pitch=(37, 1),
-                        reader_stride=(7, 2))
-    for chart in [largest, *_maps(config, 8)]:
-        block = WriteWalker(config)
-        cycles = [[(block.layer, chart.fields()), (block.start, 1)]]
-        cycles += [[(block.start, 0)]] * (config.rows + 1)
-        turns = []
-        for tile in range(min(chart.pixel_tiles, 60)):
-            rounds = rng.randint(1, 3)
-            for turn in range(rounds * config.rows):
-                cycles += [[(block.rotate, 0), (block.replace, 1)]] * (rng.random() < 0.1)
-                turns.append((len(cycles), tile * config.rows + turn % config.rows))
-                last = turn >= (rounds - 1) * config.rows
-                cycles.append([(block.rotate, 1), (block.replace, int(last))])
-        seen = play(block, cycles, [block.place.valid, block.place.bank, block.place.address])
-        for cycle, number in turns:
-            valid, *place = seen[cycle]
-            assert valid == chart.alive(number), (chart, number)
-            if valid:
-                assert tuple(place) == chart.place(number), (chart, number)
+def test_long_lines_and_many_of_them():
+    config = MachineConfig(rows=4, cols=1, lanes=1)
+    rng = random.Random(1)
+    layer = random_layer(rng, config)[0]
+    # The border on the right begins far out; lines beyond the map do not come back to life.
+    wide = {**layer, "walk": 1003, "walk_width": 1000, "images": 10, "border_left": 0,
+            "border_right": 3, "border_top": 1, "border_bottom": 1, "out_lines": 2,
+            "pixel_tiles": 900, "col_tiles": 1}
+    high = {**layer, "walk": 1, "walk_width": 1, "images": 1, "border_left": 1,
+            "border_right": 0, "border_top": 0, "border_bottom": 3, "out_lines": 2050,
+            "pixel_tiles": 1100, "col_tiles": 2}
+    _check(config, [wide, high], rng)
+
+
+def test_lines_of_the_largest_map_end_for_good():
+    config = MachineConfig(rows=4, cols=1, lanes=1, border_classes=False)
+    rng = random.Random(2)
+    layer = {**random_layer(rng, config)[0], "walk": 1, "walk_width": 1, "out_lines": 1,
+             "pixel_tiles": 1030, "col_tiles": 1}
+    for _layer, tile, _origin, positions in _walk(config, [layer], rng):
+        assert [at["alive"] for at in positions] == [int(tile == 0), 0, 0, 0]

@@ -73,8 +73,8 @@ def test_registers_after_reset(clean):
 
 @pytest.mark.parametrize("network", [
     small_network(),
-    small_network(layer(kernel=(1, 1), padding=(0, 0))),
-    small_network(layer(stride=(2, 3), kernel=(5, 4), padding=(2, 1), grouping="row")),
+    small_network(layer(kernel=(1, 1), padding=(0,) * 4)),
+    small_network(layer(stride=(2, 3), kernel=(5, 4), padding=(2, 2, 1, 1), grouping="row")),
     small_network(layer(in_shape=(37, 3, 3), outputs=9, weight_planes=3, grouping="pixel")),
 ], ids=["two-layers", "one-tap", "strided", "many-channels"])
 def test_results_and_counters_agree(clean, network):
@@ -140,9 +140,8 @@ def test_descriptor_bounds_are_checked_as_in_the_reference(clean):
 
 
 @pytest.mark.parametrize(("number", "fields"), [
-    (1, {"tap_base": 250}), (1, {"pair_base": 255}), (1, {"activation_base": 1020}),
-    (1, {"weight_base": 2040}), (1, {"scale_base": 1024}), (1, {"bias_base": 511}),
-    (0, {"threshold_base": 512}), (0, {"out_base": 1020}),
+    (1, {"term_base": 127}), (1, {"weight_base": 2040}), (1, {"scale_base": 1023}),
+    (1, {"parameter_base": 511}), (0, {"out_base": 4095}),
 ], ids=lambda value: "-".join(value) if isinstance(value, dict) else str(value))
 def test_steps_that_leave_a_memory_are_the_reference_s_faults(clean, number, fields):
     network = small_network()

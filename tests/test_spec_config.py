@@ -36,11 +36,13 @@ def test_smallest_and_largest_arrays(fields):
 
 def test_every_field_is_checked():
     unranged = {field.name for field in dataclasses.fields(MachineConfig)} - set(RANGES)
-    assert unranged == {"name", "doubling"}
+    assert unranged == {"name", "doubling", "rescale", "border_classes"}
 
 
 @pytest.mark.parametrize("fields, message", [
     ({"doubling": 1}, "'doubling' must be true or false, not 1"),
+    ({"rescale": 0}, "'rescale' must be true or false, not 0"),
+    ({"border_classes": "no"}, "'border_classes' must be true or false, not 'no'"),
     ({"name": ""}, "'name' must be an identifier, not ''"),
     ({"name": "a b"}, "'name' must be an identifier, not 'a b'"),
     ({"name": 3}, "'name' must be an identifier, not 3"),
@@ -85,7 +87,7 @@ def test_dictionary_round_trip():
 
 @pytest.mark.parametrize("fields, message", [
     ({**BASE, "colls": 2}, "Machine has no field 'colls', did you mean 'cols'?"),
-    ({**BASE, "biasdepth": 2}, "Machine has no field 'biasdepth', did you mean 'bias_depth'?"),
+    ({**BASE, "pooldepth": 2}, "Machine has no field 'pooldepth', did you mean 'pool_depth'?"),
     ({"rows": 2, "cols": 2}, "Machine field 'lanes' must be given"),
     ({"cols": 2, "lanes": 2}, "Machine field 'rows' must be given"),
     ({}, "Machine field 'rows' must be given")])
@@ -102,7 +104,7 @@ def test_an_unknown_field_without_a_like_lists_all():
 
 
 def _other(field, value):
-    if field == "doubling":
+    if isinstance(value, bool):
         return not value
     return 2 if field in ("rows", "cols", "units", "popcount_stages") else value - 1
 

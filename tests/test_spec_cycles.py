@@ -5,17 +5,15 @@ import random
 import pytest
 
 from xnorloom.hw.spec.config import MachineConfig
-from xnorloom.hw.spec.cycles import (
-    FETCH_CYCLES,
+from xnorloom.hw.spec.cycles import FETCH_CYCLES, pass_steps, predict_layer, predict_run
+from xnorloom.hw.spec.descriptor import DESCRIPTOR
+from xnorloom.hw.spec.latency import (
     PARAMETER_CYCLES,
     code_latency,
     first_issue_cycles,
-    pass_steps,
-    predict_layer,
-    predict_run,
     raw_latency,
+    rescale_cycles,
 )
-from xnorloom.hw.spec.descriptor import DESCRIPTOR
 
 SMALL = MachineConfig(rows=2, cols=2, lanes=4, units=1, popcount_stages=1, code_bits=2)
 
@@ -89,10 +87,10 @@ def _walk(config, layer, lists):
     drain_free, tile_free, raw_free = 0, cycle + config.rows - 1, 0
     loaded = layer["block"] + PARAMETER_CYCLES
     stalls = {"drain": 0, "output": 0, "input": 0}
-    behind = False
+    behind = 0
     for ends_pass, ends_first, ends_tile in _steps(layer, lists):
         while True:
-            if ends_pass and cycle < drain_free + drain * behind:
+            if ends_pass and cycle < (behind or drain_free):
                 stalls["drain"] += 1
             elif ends_first and cycle < loaded:
                 stalls["input"] += 1
@@ -104,7 +102,8 @@ def _walk(config, layer, lists):
         if ends_first:
             loaded = cycle + layer["block"] + PARAMETER_CYCLES
         if ends_pass:
-            drain_free, behind = cycle + drain, ends_tile and layer["rescale"]
+            drain_free = cycle + drain
+            behind = (cycle + rescale_cycles(config)) * (ends_tile and layer["rescale"])
         if ends_tile:
             tile_free, end = cycle + layer["tile_cycles"], cycle + leave
             raw_free = end + 1 if layer["raw"] else 0

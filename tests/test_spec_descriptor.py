@@ -4,13 +4,20 @@ import pytest
 
 from xnorloom.hw.spec.config import PRESETS, MachineConfig
 from xnorloom.hw.spec.descriptor import (
+    COLUMN_FIELDS,
     DESCRIPTOR,
-    MAX_BORDER,
+    FEED_FIELDS,
     MAX_CODE_BITS,
-    MAX_KERNEL,
-    MAX_PLANES,
+    MAX_MAP,
+    MAX_MAP_BITS,
+    MAX_POOL,
+    MAX_STRIDE,
+    MAX_TERMS,
+    OUTPUT_FIELDS,
     PAIR,
+    POOLS,
     TAP,
+    TERM,
     descriptor_limits,
     first_violation,
 )
@@ -40,37 +47,69 @@ def test_limits_cover_every_field_and_fit_it(config):
 @pytest.mark.parametrize("config", MACHINES)
 def test_limits_admit_whatever_fits_the_memories(config):
     """The largest values that a layer can make use of, from the meaning of each field."""
+    wide, classes = config.rescale, config.border_classes
+    window = MAX_POOL if config.pool_depth else 1
+    most_bits = MAX_MAP_BITS if wide else config.code_bits
     needed = {
-        "raw": 1, "code_bits": config.code_bits, "pixel_tiles": config.activation_depth,
-        "col_tiles": config.bias_depth, "tile_words": config.activation_depth,
-        "words": config.activation_depth, "activation_base": config.activation_depth - 1,
-        "pad_base": config.activation_depth - 1, "tap_base": config.tap_depth - 1,
-        "taps_per_group": MAX_KERNEL ** 2, "groups": MAX_KERNEL ** 2,
-        "pair_base": config.pair_depth - 1, "pairs": MAX_PLANES ** 2,
-        "passes_per_group": MAX_PLANES ** 2, "weight_base": config.weight_depth - 1,
-        "col_tile_words": config.weight_depth, "scale_base": config.scale_depth - 1,
-        "bias_base": config.bias_depth - 1, "threshold_base": config.threshold_depth - 2,
-        "last_cols": config.cols, "pitch_x": 255, "pitch_y": 255, "out_width": 255,
-        "out_height": 255, "pixels": config.rows * config.activation_depth,
-        "out_base": config.activation_depth - 1, "out_tile_words": config.activation_depth,
-        "out_plane_words": config.activation_depth, "out_stride_x": 7, "out_stride_y": 7,
-        "out_line_banks": config.rows - 1, "out_line_words": config.activation_depth,
-        "out_image_banks": config.rows - 1, "out_image_words": config.activation_depth,
+        "raw": 1, "rescale": int(wide), "code_bits": most_bits,
+        "map_bits": MAX_MAP_BITS if config.pool_depth else most_bits,
+        "turns": config.rows, "last_cols": config.cols,
+        "col_tiles": config.parameter_depth, "term_period": config.parameter_depth,
+        "pixel_tiles": config.activation_depth, "terms": min(MAX_TERMS, config.term_depth),
+        "block": min(config.parameter_depth, 16 + (1 << config.code_bits) - 1),
+        "line_tiles": config.activation_depth, "line_skip": MAX_MAP, "walk": 65535,
+        "walk_width": 65535, "out_lines": MAX_MAP, "images": MAX_MAP,
+        "tile_cycles": config.rows * max(8, config.rows),
+        "term_base": config.term_depth - 1, "weight_base": config.weight_depth - 1,
+        "col_tile_words": config.weight_depth, "passes": config.scale_depth,
+        "scale_base": config.scale_depth - 1, "parameter_base": config.parameter_depth - 1,
+        "shift": config.acc_bits - 1, "down": config.acc_bits - 1,
+        **{f"border_{side}": 3 if classes else 0 for side in ("top", "bottom", "left", "right")},
+        "pool": max(POOLS.values()) if config.pool_depth else 0,
+        **{f"pool_{name}_{axis}": window for name in ("window", "stride", "open") for axis in "xy"},
+        "pool_left": window - 1, "pool_top": window - 1, "pool_cycles": 63, "pool_width": MAX_MAP,
+        "pool_lines": MAX_MAP, "out_walk": 65535, "out_stride_x": MAX_STRIDE,
+        "out_stride_y": MAX_STRIDE,
+        **{f"out_{name}": config.activation_depth for name in (
+            "tile_words", "plane_words", "column_words", "phase_x", "phase_y", "line_words")},
+        "out_base": config.activation_depth - 1,
+        **{f"out_{name}_banks": config.rows - 1 for name in (
+            "line", "column", "phase_x", "phase_y")},
         "planes_low": 0xFFFFFFFF, "planes_high": 0xFFFFFFFF}
     limits = descriptor_limits(config)
+    assert set(limits) - set(needed) == {"tag", "send", "first_line", "needs"}
     for name, value in needed.items():
         # A memory of 2 ** 16 entries has one more than a field of 16 bits can count.
         assert limits[name][1] >= min(value, DESCRIPTOR.fields[name].range[1]), name
 
 
 def test_loops_run_at_least_once():
-    """What the gateware counts up to, and the width of a map, cannot be 0."""
+    """What the gateware counts up to, and the size of a map, cannot be 0."""
     limits = descriptor_limits(PRESETS["tiny"])
     assert {name for name, (low, _high) in limits.items() if low == 1} == {
-        "code_bits", "pixel_tiles", "col_tiles", "tile_words", "words", "taps_per_group", "groups",
-        "pairs", "passes_per_group", "col_tile_words", "last_cols", "pitch_x", "pitch_y",
-        "out_width", "out_height", "pixels", "out_stride_x", "out_stride_y"}
-    assert all(low == 0 for name, (low, _high) in limits.items() if low != 1 and name != "tag")
+        "code_bits", "map_bits", "turns", "last_cols", "col_tiles", "term_period", "pixel_tiles",
+        "terms", "block", "line_tiles", "walk", "walk_width", "out_lines", "images",
+        "col_tile_words", "passes", "pool_window_x", "pool_window_y", "pool_stride_x",
+        "pool_stride_y", "pool_cycles", "pool_width", "pool_lines", "pool_open_x", "pool_open_y",
+        "out_walk", "out_stride_x", "out_stride_y"}
+    assert limits["tile_cycles"][0] == PRESETS["tiny"].rows
+    assert all(low == 0 for name, (low, _high) in limits.items()
+               if low != 1 and name not in ("tag", "tile_cycles"))
+
+
+def test_what_is_reserved_is_zero():
+    limits = descriptor_limits(PRESETS["wide"])
+    assert [limits[name] for name in ("send", "first_line", "needs")] == [(0, 0)] * 3
+
+
+def test_machines_without_a_part_refuse_its_fields():
+    plain = MachineConfig(rows=2, cols=2, lanes=4, rescale=False, border_classes=False,
+                          pool_depth=0, code_bits=2)
+    limits = descriptor_limits(plain)
+    for name in ("rescale", "border_top", "border_right", "pool", "pool_left"):
+        assert limits[name] == (0, 0)
+    assert limits["code_bits"] == limits["map_bits"] == (1, 2)
+    assert limits["pool_window_x"] == limits["pool_open_y"] == (1, 1)
 
 
 @pytest.mark.parametrize("config", MACHINES)
@@ -96,15 +135,23 @@ def test_zeros_and_ones_are_no_descriptor():
 
 
 def test_fields_hold_what_the_constants_promise():
-    for name in ("above", "below", "left", "right"):
-        assert TAP.fields[name].range == (0, MAX_BORDER)
     assert sum(DESCRIPTOR.fields[name].bits for name in ("planes_low", "planes_high")) == (
         4 << MAX_CODE_BITS)
     assert TAP.fields["rotation"].range[1] >= MachineConfig._RANGES["rows"][1] - 1
+    assert TAP.fields["first_line"].range[1] == MAX_MAP
     assert MachineConfig._RANGES["code_bits"][1] <= MAX_CODE_BITS
-    assert not set(DESCRIPTOR.fields) & set(TAP.fields) & set(PAIR.fields)
+    records = [set(record.fields) for record in (DESCRIPTOR, TERM, TAP, PAIR)]
+    assert not set.intersection(*records)
+
+
+def test_every_field_is_read_by_somebody_or_reserved():
+    read = {*FEED_FIELDS, *COLUMN_FIELDS, *OUTPUT_FIELDS}
+    assert set(DESCRIPTOR.fields) - read == {"tag", "send", "first_line", "needs"}
+    assert read <= set(DESCRIPTOR.fields)
+    for names in (FEED_FIELDS, COLUMN_FIELDS, OUTPUT_FIELDS):
+        assert len(set(names)) == len(names)
 
 
 def test_every_field_is_documented():
-    for record in (DESCRIPTOR, TAP, PAIR):
+    for record in (DESCRIPTOR, TERM, TAP, PAIR):
         assert all(field.doc and field.name.isidentifier() for field in record.fields.values())

@@ -53,7 +53,7 @@ def test_magic_and_version():
 
 
 def test_sections():
-    assert section_header(Memory.WEIGHTS, 7, 0x1234, 0xABCD) == [0x0704, 0xABCD1234]
+    assert section_header(Memory.WEIGHTS, 7, 0x1234, 0xABCD) == [0x0705, 0xABCD1234]
     assert section_header(Memory.PROFILE, 255, 0xFFFF, 0xFFFF) == [0xFF08, 0xFFFFFFFF]
 
 

@@ -8,16 +8,18 @@ from xnorloom.hw.spec.memory import PROFILE_COUNTERS, PROFILE_LAYERS, Memory, ba
 
 def test_shapes():
     config = MachineConfig(rows=3, cols=5, lanes=70, scale_bits=12, acc_bits=20,
-                           activation_depth=11, weight_depth=12, scale_depth=13, bias_depth=14,
-                           threshold_depth=15, tap_depth=16, pair_depth=17, program_depth=32)
+                           activation_depth=11, weight_depth=12, scale_depth=13, parameter_depth=14,
+                           term_depth=15, tap_depth=16, pair_depth=17, program_depth=32)
     shapes = {memory: (bank.count, bank.depth, bank.width, bank.entry_words, bank.writable,
                        bank.readable) for memory, bank in banks(config).items()}
     assert shapes == {
-        Memory.PROGRAM: (1, 32, 32, 1, True, False), Memory.TAPS: (1, 16, 64, 2, True, False),
-        Memory.PAIRS: (1, 17, 32, 1, True, False), Memory.ACTIVATIONS: (3, 11, 70, 3, True, True),
-        Memory.WEIGHTS: (5, 12, 70, 3, True, False), Memory.SCALES: (5, 13, 12, 1, True, False),
-        Memory.BIASES: (5, 14, 20, 1, True, False), Memory.THRESHOLDS: (5, 15, 20, 1, True, False),
-        Memory.PROFILE: (1, 512, 32, 1, False, True)}
+        Memory.PROGRAM: (1, 32, 32, 1, True, False), Memory.TERMS: (1, 15, 160, 5, True, False),
+        Memory.TAPS: (1, 16, 96, 3, True, False), Memory.PAIRS: (1, 17, 32, 1, True, False),
+        Memory.ACTIVATIONS: (3, 11, 70, 3, True, True),
+        # One bit above a scale says relu.
+        Memory.WEIGHTS: (5, 12, 70, 3, True, False), Memory.SCALES: (5, 13, 13, 1, True, False),
+        Memory.PARAMETERS: (5, 14, 20, 1, True, False),
+        Memory.PROFILE: (1, 1024, 32, 1, False, True)}
 
 
 @pytest.mark.parametrize("config", PRESETS.values())

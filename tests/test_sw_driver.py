@@ -5,17 +5,17 @@ import dataclasses
 import numpy as np
 import pytest
 
-from tests.model import evaluate
-from tests.networks import layer, small_network
+from tests.networks import identity, layer, small_network
 from tests.strategies import random_codes
 from xnorloom.hw.spec.config import PRESETS, MachineConfig
 from xnorloom.hw.spec.cycles import predict_run
-from xnorloom.hw.spec.descriptor import DESCRIPTOR, descriptor_limits
+from xnorloom.hw.spec.descriptor import DESCRIPTOR, TERM, descriptor_limits
 from xnorloom.hw.spec.link import ErrorCode, Opcode, frame, section_header
-from xnorloom.hw.spec.memory import Memory
+from xnorloom.hw.spec.memory import PROFILE_LAYERS, Memory
 from xnorloom.hw.spec.registers import DEFAULT_WATCHDOG_CYCLES, RegisterAddress
+from xnorloom.sw.graph.evaluate import evaluate
 from xnorloom.sw.machine.driver import Driver, DriverError
-from xnorloom.sw.machine.frames import build_frame, iterate_frames
+from xnorloom.sw.machine.frames import build_frame, build_sections, iterate_frames
 from xnorloom.sw.machine.image import Image
 from xnorloom.sw.machine.reference import ReferenceMachine
 from xnorloom.sw.passes.compiler import compile_network
@@ -74,8 +74,10 @@ def test_batches_are_cut_and_counted(driver, network):
     result = driver.run(random_codes(network, 9), progress=lambda *done: calls.append(done))
     assert calls == [(4, 9), (8, 9), (9, 9)]
     assert len(result.outputs) == 9
-    model = predict_run(CONFIG, [(item, driver.image.pairs(item))
-                                 for item in driver.image.descriptors()])
+    image = driver.image
+    model = predict_run(CONFIG, [
+        (item, [[(term, image.pairs(term)) for term in terms] for terms in image.terms(item)])
+        for item in image.descriptors()])
     assert [run.cycles for run in result.batches] == [model.total] * 3
     assert result.cycles == 3 * model.total
     assert result.layers == [
@@ -84,19 +86,20 @@ def test_batches_are_cut_and_counted(driver, network):
 
 
 def test_more_layers_than_the_profile_keeps():
-    config = MachineConfig(rows=2, cols=2, lanes=4, program_depth=2048, tap_depth=1024)
-    chain, source = [], None
-    for index in range(70):
-        chain.append(layer(f"l{index}", source.name if source else "input", (2, 2, 2), 2,
-                           kernel=(1, 1), padding=(0, 0), seed=index))
-        source = chain[-1]
-    network = small_network(*chain)
+    count = PROFILE_LAYERS + 6
+    config = MachineConfig(rows=2, cols=2, lanes=4, program_depth=65536, tap_depth=1024,
+                           term_depth=1024, pair_depth=1024, parameter_depth=1024)
+    chain = []
+    for index in range(count):
+        chain.append(layer(f"l{index}", chain[-1].name if chain else "input", (2, 2, 2), 2,
+                           kernel=(1, 1), padding=(0, 0, 0, 0), seed=index))
+    network = small_network(*chain, in_shape=(2, 2, 2))
     driver = Driver(ReferenceMachine(config), compile_network(network, config))
     driver.load()
     codes = random_codes(network, 1)
     result = driver.run(codes)
-    np.testing.assert_array_equal(result.outputs, evaluate(network, codes)["l69"])
-    assert len(result.layers) == 70
+    np.testing.assert_array_equal(result.outputs, evaluate(network, codes)[chain[-1].name])
+    assert len(result.layers) == count
     assert all(counters["busy"] > 0 for counters in result.layers)
 
 
@@ -137,23 +140,25 @@ LINK_FAULTS = [
     (ErrorCode.LENGTH, 2, words(Opcode.RUN, [1, 2])),
     (ErrorCode.LENGTH, 2, words(Opcode.RUN, [])),
     (ErrorCode.LENGTH, 2, words(Opcode.READ, [3])),
-    (ErrorCode.LENGTH, 3, words(Opcode.WRITE, [Memory.BIASES])),
-    (ErrorCode.LENGTH, 4, words(Opcode.WRITE, section(Memory.BIASES, 0, 0, 1))),
-    (ErrorCode.LENGTH, 6, words(Opcode.WRITE, section(Memory.BIASES, 0, 0, 3, [1, 2]))),
+    (ErrorCode.LENGTH, 3, words(Opcode.WRITE, [Memory.PARAMETERS])),
+    (ErrorCode.LENGTH, 4, words(Opcode.WRITE, section(Memory.PARAMETERS, 0, 0, 1))),
+    (ErrorCode.LENGTH, 6, words(Opcode.WRITE, section(Memory.PARAMETERS, 0, 0, 3, [1, 2]))),
     (ErrorCode.LENGTH, 5, words(Opcode.WRITE, section(Memory.WEIGHTS, 0, 0, 1, [1]))),
     (ErrorCode.CHECKSUM, 4, words(Opcode.RUN, [1], w4=0)),
-    (ErrorCode.CHECKSUM, 6, words(Opcode.WRITE, section(Memory.BIASES, 0, 0, 1, [1]), w6=0)),
+    (ErrorCode.CHECKSUM, 6, words(Opcode.WRITE, section(Memory.PARAMETERS, 0, 0, 1, [1]), w6=0)),
     (ErrorCode.SECTION, 3, words(Opcode.WRITE, section(9, 0, 0, 1, [1]))),
-    (ErrorCode.SECTION, 3, words(Opcode.WRITE, section(Memory.BIASES, 4, 0, 1, [1]))),
+    (ErrorCode.SECTION, 3, words(Opcode.WRITE, [Memory.PARAMETERS | 1 << 16, 1 << 16, 1])),
+    (ErrorCode.SECTION, 3, words(Opcode.WRITE, section(Memory.PARAMETERS, 4, 0, 1, [1]))),
     (ErrorCode.SECTION, 3, words(Opcode.WRITE, section(Memory.PROFILE, 0, 0, 1, [1]))),
-    (ErrorCode.SECTION, 4, words(Opcode.WRITE, section(Memory.BIASES, 0, 511, 2, [1, 2]))),
-    (ErrorCode.SECTION, 7, words(Opcode.WRITE, [*section(Memory.BIASES, 0, 0, 1, [1]),
-                                                *section(Memory.BIASES, 0, 600, 1, [1])])),
+    (ErrorCode.SECTION, 4, words(Opcode.WRITE, section(Memory.PARAMETERS, 0, 511, 2, [1, 2]))),
+    (ErrorCode.SECTION, 7, words(Opcode.WRITE, [*section(Memory.PARAMETERS, 0, 0, 1, [1]),
+                                                *section(Memory.PARAMETERS, 0, 600, 1, [1])])),
     (ErrorCode.SECTION, 3, words(Opcode.READ, section(Memory.WEIGHTS, 0, 0, 1))),
-    (ErrorCode.SECTION, 4, words(Opcode.READ, section(Memory.ACTIVATIONS, 0, 1000, 25))),
+    (ErrorCode.SECTION, 4, words(Opcode.READ, section(Memory.ACTIVATIONS, 0, 4000, 97))),
     (ErrorCode.LINK_TIMEOUT, 1, words(Opcode.RUN, [1])[:1]),
     (ErrorCode.LINK_TIMEOUT, 4, words(Opcode.RUN, [1])[:4]),
-    (ErrorCode.LINK_TIMEOUT, 6, words(Opcode.WRITE, section(Memory.BIASES, 0, 0, 3, [1] * 3))[:6]),
+    (ErrorCode.LINK_TIMEOUT, 6,
+     words(Opcode.WRITE, section(Memory.PARAMETERS, 0, 0, 3, [1] * 3))[:6]),
 ]
 
 
@@ -207,6 +212,14 @@ def patched(image, number, **fields):
     return Image(image.config, image.metadata, program)
 
 
+def with_term(image, place, **fields):
+    """The image with some fields of one term replaced."""
+    entries = image.memories[Memory.TERMS].copy()
+    entries[0, place] = TERM.pack(**{**TERM.unpack(entries[0, place]), **fields})
+    words = np.concatenate([image.program, *build_sections(Memory.TERMS, entries)])
+    return Image(image.config, image.metadata, words)
+
+
 def test_bounded_descriptor_fields_are_checked(driver, network):
     good, codes = driver.image, random_codes(network, 1)
     for name, (low, high) in descriptor_limits(CONFIG).items():
@@ -231,39 +244,56 @@ def test_descriptor_past_the_program_is_an_error(driver):
     assert (caught.value.code, caught.value.word) == (ErrorCode.DESCRIPTOR, 40 * len(DESCRIPTOR))
 
 
-@pytest.mark.parametrize(("memory", "fields"), [
-    (Memory.TAPS, {"tap_base": 250}), (Memory.TAPS, {"pair_base": 255}),
-    (Memory.ACTIVATIONS, {"activation_base": 1020}),
-    (Memory.WEIGHTS, {"weight_base": 2040}), (Memory.SCALES, {"scale_base": 1023}),
-    (Memory.BIASES, {"bias_base": 511}), (Memory.THRESHOLDS, {"threshold_base": 508}),
-    (Memory.ACTIVATIONS, {"out_base": 1020}),
-])
-def test_steps_that_leave_a_memory_are_errors(memory, fields):
-    # Every base lies inside its memory; what is reached from it does not.
-    first = layer("conv", outputs=8, stride=(2, 2))
-    network = small_network(first, layer("linear", "conv", first.out_shape, 5, stride=(3, 3),
-                                         padding=(0, 0), code_bits=None))
-    number = 0 if memory is Memory.THRESHOLDS or "out_base" in fields else 1
-    image = patched(compile_network(network, CONFIG), number, **fields)
+def runs_into(image, memory, number):
+    """Whether a run ends with a layer that leaves a memory."""
     broken = Driver(ReferenceMachine(CONFIG), image)
     broken.load()
     with pytest.raises(DriverError, match=rf"ADDRESS: layer {number} leaves memory") as caught:
-        broken.run(random_codes(network, 1))
+        broken.run(np.zeros((1, *image.metadata["input"]["shape"]), dtype=np.uint8))
     assert caught.value.code is ErrorCode.ADDRESS
     assert caught.value.word == memory | number << 8
 
 
-def test_padding_outside_the_memory_is_an_error():
-    network = small_network(layer(grouping="row"))
-    driver = Driver(ReferenceMachine(CONFIG), patched(compile_network(network, CONFIG), 0,
-                                                      pad_base=1023))
+@pytest.mark.parametrize(("memory", "number", "fields"), [
+    (Memory.TAPS, 1, {"term_base": 128}), (Memory.SCALES, 1, {"scale_base": 1023}),
+    (Memory.WEIGHTS, 1, {"weight_base": 2040}), (Memory.PARAMETERS, 1, {"parameter_base": 512}),
+    (Memory.PARAMETERS, 0, {"parameter_base": 509}), (Memory.ACTIVATIONS, 0, {"out_base": 4090}),
+])
+def test_layers_that_leave_a_memory_are_errors(network, memory, number, fields):
+    # Every base lies inside its memory or just behind it; what is reached from it does not.
+    runs_into(patched(compile_network(network, CONFIG), number, **fields), memory, number)
+
+
+@pytest.mark.parametrize(("memory", "fields"), [
+    (Memory.TAPS, {"tap_base": 508}), (Memory.TAPS, {"pair_base": 255}),
+    (Memory.ACTIVATIONS, {"activation_base": 4092}), (Memory.ACTIVATIONS, {"pad_base": 4095}),
+    (Memory.WEIGHTS, {"weight_offset": 2040}),
+])
+def test_terms_that_leave_a_memory_are_errors(network, memory, fields):
+    # One image leaves rows that read padding.
+    runs_into(with_term(compile_network(network, CONFIG, batch=1), 1, **fields), memory, 1)
+
+
+def test_copies_of_a_map_are_not_shown():
+    first = layer("conv", outputs=4)
+    strided = layer("next", "conv", first.out_shape, stride=(2, 2), padding=(0, 0, 0, 0))
+    last = layer("last", "conv", first.out_shape, kernel=(1, 1), padding=(0, 0, 0, 0),
+                 terms=(identity("conv", 4, 2),), code_bits=None)
+    network = small_network(first, strided, last)
+    image = compile_network(network, CONFIG)
+    assert [item["name"] for item in image.layers if item["copy"]] == ["conv.copy1"]
+    driver = Driver(ReferenceMachine(CONFIG), image)
     driver.load()
-    with pytest.raises(DriverError, match="layer 0 leaves memory activations"):
-        driver.run(random_codes(network, 1))
+    codes = random_codes(network, 2)
+    result, wanted = driver.run(codes, observe=True), evaluate(network, codes)
+    assert list(result.maps) == list(wanted)
+    for name, values in result.maps.items():
+        np.testing.assert_array_equal(values, wanted[name], err_msg=name)
+    assert len(result.layers) == 4
 
 
 def test_memory_that_is_not_the_machine_is_not_stored(driver):
-    payload = section(Memory.BIASES, 0, 5, 1, [0xFFFFFFFF])
+    payload = section(Memory.PARAMETERS, 0, 5, 1, [0xFFFFFFFF])
     payload += section(Memory.ACTIVATIONS, 1, 7, 1, [0xFFFFFFFF, 0xFFFFFFFF])
     payload += section(Memory.SCALES, 0, 0, 1, [0xFFFFFFFF])
     read = build_frame(Opcode.READ, section_header(Memory.ACTIVATIONS, 1, 7, 1), CONFIG.fingerprint)
@@ -271,7 +301,7 @@ def test_memory_that_is_not_the_machine_is_not_stored(driver):
         [build_frame(Opcode.WRITE, payload, CONFIG.fingerprint), read]))
     ((opcode, data),) = iterate_frames(answer, CONFIG.fingerprint)
     assert (opcode, data.tolist()) == (Opcode.DATA, [0xFFFFFFFF, 0xF])
-    assert driver.transport.memories[Memory.SCALES][0, 0, 0] == 0xFFFF
+    assert driver.transport.memories[Memory.SCALES][0, 0, 0] == 0x1FFFF
 
 
 def test_registers_keep_what_is_not_writable(driver):

@@ -15,9 +15,10 @@ from xnorloom.sw.passes.compiler import compile_network
 
 @pytest.fixture(scope="module")
 def image():
-    single = layer("linear", in_shape=(4, 1, 1), outputs=2, kernel=(1, 1), padding=(0, 0),
+    single = layer("linear", in_shape=(4, 1, 1), outputs=2, kernel=(1, 1), padding=(0, 0, 0, 0),
                    activation_planes=1, code_bits=1)
-    return compile_network(small_network(single), PRESETS["tiny"], batch=1)
+    network = small_network(single, in_shape=(4, 1, 1), planes=1)
+    return compile_network(network, PRESETS["tiny"], batch=1)
 
 
 def resealed(data):
@@ -67,6 +68,8 @@ def test_every_truncation_is_noticed(image):
 @pytest.mark.parametrize(("position", "value", "message"), [
     (0, b"\x89PNG", r"^Image must start with b'\\x89XLM', not b'\\x89PNG'$"),
     (4, struct.pack("<I", 9), r"^Image must be of format version \d+, not 9$"),
+    (4, struct.pack("<I", 1), r"^Image must be of format version 2, not 1: compile the network "
+     "again with this version$"),
     (8, struct.pack("<I", 9), r"^Image must have the fingerprint of its machine, .* not 0x0{7}9$"),
     (16, b"METB", r"^Image must have a section 'META'"),
     (20, struct.pack("<I", 1 << 20), r"^Image section b'META' must lie inside the file"),

@@ -4,10 +4,10 @@ import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from xnorloom.sw.graph.evaluate import evaluate
 from tests.strategies import cases, random_codes
 from xnorloom.hw.spec.config import PRESETS
 from xnorloom.hw.spec.memory import Memory
+from xnorloom.sw.graph.evaluate import evaluate
 from xnorloom.sw.machine.driver import Driver
 from xnorloom.sw.machine.layout import MapLayout
 from xnorloom.sw.machine.reference import ReferenceMachine

@@ -1,40 +1,46 @@
-"""What follows a column: which scale, bias and thresholds belong to the counts that arrive."""
+"""What follows a column: which scale and bias belong to the counts that arrive."""
 
-from amaranth.hdl import Module, Signal
-from amaranth.lib import data, wiring
+from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..common.guard import Guard
-from ..common.layout import layer_layout
+from ..common.layout import column_layout
+from ..common.turns import last_turn
+from ..spec.descriptor import BORDER_CLASSES
+from ..spec.latency import rescale_cycles, rescale_delay
 
-__all__ = ["PassEnd", "PassSequencer", "PassToken"]
+__all__ = ["CLASS_BITS", "PassSequencer", "PassToken"]
 
-
-class PassEnd(data.Struct):
-    """What ends with a pass; comes from the loop nest, as late as the counts."""
-
-    #: Its tile.
-    tile: 1
-    #: All column tiles of its pixel tile.
-    sweep: 1
+CLASS_BITS = (BORDER_CLASSES ** 2 - 1).bit_length()
+"""Bits of a border class: ``y_class * 4 + x_class``."""
 
 
 class PassToken(data.StructLayout):
     """The pass whose counts arrive; handed from column to column, one cycle apart.
 
-    ``scale``, ``bias``: entries of those banks. ``block``: first entry of the threshold block.
-    ``first``: first pass of its tile, begin with the bias. ``final``: last pass, hand the
-    accumulators on.
+    What belongs to a pass comes with its first count. ``scale``: entry of the scale bank.
+    ``first``, ``final``: first and last pass of its tile. ``opening``: first pass of its sweep.
+    ``phase``: half of the threshold memories that its sweep reads. ``last``: its tile is the last
+    one of the layer.
+
+    What belongs to a count: ``bias``, with ``config.border_classes``: entry of the parameter bank
+    with its bias, one cycle late. ``rescale``, with ``config.rescale``: instead of a count, an
+    accumulator is multiplied.
     """
 
     def __init__(self, config):
-        super().__init__({
-            "scale": range(2 * config.scale_depth), "bias": range(2 * config.bias_depth),
-            "block": range(2 * config.threshold_depth), "first": 1, "final": 1})
+        fields = {"scale": range(2 * config.scale_depth), "first": 1, "final": 1, "opening": 1,
+                  "phase": 1, "last": 1}
+        if config.border_classes:
+            fields["bias"] = range(config.parameter_depth)
+        if config.rescale:
+            fields["rescale"] = 1
+        super().__init__(fields)
 
 
 class PassSequencer(wiring.Component):
-    """Knows the parameters of every pass: they lie in the order in which passes drain.
+    """Counts passes, tiles and sweeps as they drain at one unit of column 0.
 
     Parameters
     ----------
@@ -43,45 +49,87 @@ class PassSequencer(wiring.Component):
 
     Members
     -------
-    layer : In(layer_layout)
-        The layer.
-    start : In(1)
-        A layer begins.
-    drained : In(1), ends : In(PassEnd)
-        Column 0 starts to drain the current pass, and what ends with it.
+    layer : In(column_layout), begin : In(1)
+        The layer, and its first cycle.
+    drained : In(1)
+        Column 0 starts to drain the current pass.
+    classes : In(stream.Signature(data.ArrayLayout(CLASS_BITS, drain_cycles)))
+        With ``config.border_classes``: border classes of the unit's rows, bottom row first, tile by
+        tile; there before the tile's first pass drains.
     token : Out(PassToken)
         The current pass.
-    fault_scales, fault_biases, fault_thresholds : Out(1)
-        The current pass lies outside that memory; with ``drained``.
+    load : Out(1)
+        A sweep opens and another one follows: load the parameters of that one. With ``drained``.
+    fault : Out(1)
+        The scale of the current pass lies outside the memory; with ``drained``.
     """
 
     def __init__(self, config):
         self.config = config
-        super().__init__({
-            "layer": In(layer_layout(config)), "start": In(1), "drained": In(1),
-            "ends": In(PassEnd), "token": Out(PassToken(config)),
-            "fault_scales": Out(1), "fault_biases": Out(1), "fault_thresholds": Out(1),
-        })
+        members = {
+            "layer": In(column_layout(config)), "begin": In(1), "drained": In(1),
+            "token": Out(PassToken(config)), "load": Out(1), "fault": Out(1),
+        }
+        if config.border_classes:
+            members["classes"] = In(stream.Signature(
+                data.ArrayLayout(CLASS_BITS, config.drain_cycles)))
+        super().__init__(members)
 
     def elaborate(self, platform):
         m = Module()
-        layer, token = self.layer, self.token
-        first = Signal()
-        m.d.comb += [token.first.eq(first), token.final.eq(self.ends.tile)]
-        for name, fault, address, depth, used in (
-                ("scales", self.fault_scales, token.scale, self.config.scale_depth, 1),
-                ("biases", self.fault_biases, token.bias, self.config.bias_depth, 1),
-                ("thresholds", self.fault_thresholds, token.block, self.config.threshold_depth,
-                 ~layer.raw)):
-            m.submodules[f"guard_{name}"] = guard = Guard(len(address), depth)
-            m.d.comb += [guard.valid.eq(self.drained & used), guard.i.eq(address),
-                         fault.eq(guard.fault)]
-        with m.If(self.drained):
-            m.d.sync += [first.eq(self.ends.tile), token.scale.eq(token.scale + 1)]
-            with m.If(self.ends.tile):
-                m.d.sync += [token.bias.eq(token.bias + 1),
-                             token.block.eq(token.block + (1 << layer.code_bits))]
-        with m.If(self.start | (self.drained & self.ends.sweep)):
-            m.d.sync += [first.eq(1), token.scale.eq(layer.scale_base),
-                         token.bias.eq(layer.bias_base), token.block.eq(layer.threshold_base)]
+        layer, token, drained = self.layer, self.token, self.drained
+        tile_end, sweep_end = Signal(), Signal()
+        last_pass, last_tile, last_sweep = (
+            last_turn(m, name, turns, begin=self.begin, end=end) for name, turns, end in (
+                ("pass", layer.passes, drained), ("tile", layer.pixel_tiles, tile_end),
+                ("sweep", layer.col_tiles, sweep_end)))
+        first, opening, phase = Signal(), Signal(), Signal()
+        m.d.comb += [
+            tile_end.eq(drained & last_pass), sweep_end.eq(tile_end & last_tile),
+            token.first.eq(first), token.final.eq(last_pass), token.opening.eq(opening),
+            token.phase.eq(phase), token.last.eq(last_tile & last_sweep),
+            self.load.eq(drained & opening & ~last_sweep),
+        ]
+        with m.If(drained):
+            m.d.sync += [first.eq(last_pass), opening.eq(sweep_end), phase.eq(phase ^ sweep_end)]
+        with m.If(self.begin):
+            m.d.sync += [first.eq(1), opening.eq(1), phase.eq(0)]
+        self._scales(m, tile_end, sweep_end)
+        if self.config.border_classes:
+            self._biases(m, drained & first, drained & opening)
+        if self.config.rescale:
+            since = Signal(rescale_cycles(self.config) - 1)
+            m.d.sync += since.eq(Cat(tile_end & layer.rescale & ~layer.raw, since))
+            m.d.comb += token.rescale.eq(since[rescale_delay(self.config) - 1:].any())
         return m
+
+    def _scales(self, m, tile_end, sweep_end):
+        """Every tile of a sweep reads the same scales."""
+        address, sweep = self.token.scale, Signal(len(self.token.scale))
+        following = Signal.like(address)
+        m.submodules.guard_scales = guard = Guard(len(address), self.config.scale_depth)
+        m.d.comb += [following.eq(address + 1), guard.valid.eq(self.drained), guard.i.eq(address),
+                     self.fault.eq(guard.fault)]
+        with m.If(self.drained):
+            m.d.sync += address.eq(Mux(tile_end & ~sweep_end, sweep, following))
+        with m.If(sweep_end):
+            m.d.sync += sweep.eq(following)
+        with m.If(self.begin):
+            m.d.sync += [address.eq(self.layer.scale_base), sweep.eq(self.layer.scale_base)]
+
+    def _biases(self, m, tile, sweep):
+        """The biases of a tile follow each other, in the class of one row after the other."""
+        layer, token = self.layer, self.token
+        block, following = Signal.like(token.bias), Signal.like(token.bias)
+        classes, bordered = Signal(CLASS_BITS * self.config.drain_cycles), Signal()
+        m.d.comb += [self.classes.ready.eq(tile),
+                     token.bias.eq(block + Mux(bordered, classes[:CLASS_BITS], 0))]
+        m.d.sync += [
+            bordered.eq(Cat(layer[f"border_{side}"]
+                            for side in ("top", "bottom", "left", "right")).any()),
+            classes.eq(Mux(tile, self.classes.payload.as_value(), classes >> CLASS_BITS)),
+        ]
+        with m.If(sweep):
+            m.d.sync += [block.eq(following), following.eq(following + layer.block)]
+        with m.If(self.begin):
+            m.d.sync += following.eq(layer.parameter_base)

@@ -1,20 +1,33 @@
 """The scale-and-accumulate unit: one multiplier for a column segment."""
 
-from amaranth.hdl import Module, Mux, Signal, signed
+from functools import reduce
+from operator import or_
+
+from amaranth.hdl import Module, Mux, Signal, signed, unsigned
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..array.drain import Count
-from ..spec.cycles import SCALE_LATENCY
+from ..spec.descriptor import RESCALE_SHIFTS
+from ..spec.latency import SCALE_LATENCY, rescale_delay
+from .mode import ColumnMode
 from .passes import PassToken
 
-__all__ = ["ScaleUnit"]
+__all__ = ["ScaleUnit", "product_shape"]
+
+
+def product_shape(config):
+    """Shape of scale times count, and of multiplier times accumulator."""
+    return signed(config.scale_bits + config.count_bits + 1)
+
 
 class ScaleUnit(wiring.Component):
     """Adds scale times count to one accumulator per row: ``acc[row] += S * m``.
 
     Accumulators rotate with the drain, whose order never changes, so they need no addresses.
-    Latency is :data:`hw.spec.cycles.SCALE_LATENCY` cycles; throughput is one count per cycle.
+    Latency is :data:`hw.spec.cycles.SCALE_LATENCY` cycles; throughput is one count per cycle. Where
+    ``token.rescale`` stands in for a count, the accumulator of the tile's final count
+    :func:`hw.spec.requantize.rescale_delay` cycles before is shifted and multiplied instead.
 
     Parameters
     ----------
@@ -23,60 +36,111 @@ class ScaleUnit(wiring.Component):
 
     Members
     -------
+    mode : In(ColumnMode)
+        How accumulators leave.
     counts : In(stream.Signature(Count, always_ready=True))
         Drained counts.
     token : In(PassToken)
-        The pass that starts; with its first count.
-    fetch : Out(1)
-        Read scale and bias for the pass that starts.
-    scale : In(signed(scale_bits)), bias : In(signed(acc_bits))
-        What was read, one cycle after ``fetch`` and until the next.
-    valid : Out(1), acc : Out(signed(acc_bits)), block : Out(range(threshold_depth))
-        Accumulators of a finished tile, bottom row first, and where their thresholds start; that
-        stays until the next tile.
+        The pass that starts, with its first count.
+    scale : In(scale_bits + 1)
+        Scale of the pass, and above it whether the sum is clamped at zero before the pass is added;
+        one cycle after the first count and until that of the next pass.
+    bias : In(signed(acc_bits))
+        Bias of a count of a tile's first pass, three cycles later.
+    valid : Out(1), acc : Out(signed(acc_bits))
+        Accumulators of a finished tile, bottom row first.
+    opens : Out(1)
+        The next bias is that of a sweep's first count: two cycles before its accumulator.
+    phase : Out(1)
+        Phase of the accumulator.
+    pop : In(1), oldest : Out(signed(acc_bits))
+        Oldest accumulator of a raw tile, and bring the next one to the front.
+    ended, last : Out(1)
+        The last accumulator of a tile has come, or has been multiplied and added to, unless counts
+        follow at once; it is the layer's last.
+    multiplier : In(signed(scale_bits))
+        With ``config.rescale``: factor of the accumulators.
+    rescaled : Out(1), product : Out(product_shape)
+        With ``config.rescale``: a product of an accumulator, ``SCALE_LATENCY - 1`` cycles after
+        ``token.rescale``.
     """
 
     def __init__(self, config):
         self.config = config
-        super().__init__({
+        members = {
+            "mode": In(ColumnMode(config)),
             "counts": In(stream.Signature(Count(config), always_ready=True)),
-            "token": In(PassToken(config)), "fetch": Out(1),
-            "scale": In(signed(config.scale_bits)), "bias": In(signed(config.acc_bits)),
-            "valid": Out(1), "acc": Out(signed(config.acc_bits)),
-            "block": Out(range(config.threshold_depth)),
-        })
+            "token": In(PassToken(config)),
+            "scale": In(config.scale_bits + 1), "bias": In(signed(config.acc_bits)),
+            "valid": Out(1), "acc": Out(signed(config.acc_bits)), "opens": Out(1),
+            "phase": Out(1), "pop": In(1), "oldest": Out(signed(config.acc_bits)),
+            "ended": Out(1), "last": Out(1),
+        }
+        if config.rescale:
+            members |= {"multiplier": In(signed(config.scale_bits)), "rescaled": Out(1),
+                        "product": Out(product_shape(config))}
+        super().__init__(members)
 
     def elaborate(self, platform):
         m = Module()
         config = self.config
-        m.d.comb += self.fetch.eq(self.counts.payload.first)
-
         # What holds for a whole pass travels beside its counts and changes with its first one.
         token = [Signal(PassToken(config), name=f"token_{stage}")
                  for stage in range(SCALE_LATENCY + 1)]
-        count, valid, start = (
-            [Signal(shape, name=f"{what}_{stage}") for stage in range(SCALE_LATENCY + 1)]
-            for what, shape in (("count", config.count_bits), ("valid", 1), ("start", 1)))
+        valid, start, rescale = (
+            [Signal(name=f"{what}_{stage}") for stage in range(SCALE_LATENCY + 1)]
+            for what in ("valid", "start", "rescale"))
         m.d.comb += [token[0].eq(self.token), start[0].eq(self.counts.payload.first),
-                     count[0].eq(self.counts.payload.count), valid[0].eq(self.counts.valid)]
+                     valid[0].eq(self.counts.valid)]
+        if config.rescale:
+            m.d.comb += rescale[0].eq(self.token.rescale)
         for stage in range(SCALE_LATENCY):
-            m.d.sync += [count[stage + 1].eq(count[stage]), valid[stage + 1].eq(valid[stage]),
-                         start[stage + 1].eq(start[stage])]
+            m.d.sync += [valid[stage + 1].eq(valid[stage]), start[stage + 1].eq(start[stage]),
+                         rescale[stage + 1].eq(rescale[stage])]
             with m.If(start[stage]):
                 m.d.sync += token[stage + 1].eq(token[stage])
 
-        scale, bias = Signal.like(self.scale), [Signal.like(self.bias, name=f"bias_{stage}")
-                                                for stage in range(2)]
-        m.d.sync += [scale.eq(self.scale), bias[0].eq(self.bias), bias[1].eq(bias[0])]
-        product = Signal(signed(config.scale_bits + config.count_bits + 1))
-        m.d.sync += product.eq(scale * count[2])
-
-        rows = config.drain_cycles
-        ring = [Signal(signed(config.acc_bits), name=f"ring_{r}") for r in range(rows)]
-        with m.If(valid[3]):
-            m.d.sync += ring[0].eq(Mux(token[3].first, bias[1], ring[rows - 1]) + product)
-            m.d.sync += [ring[r + 1].eq(ring[r]) for r in range(rows - 1)]
-        with m.If(start[3] & token[3].final):
-            m.d.sync += self.block.eq(token[3].block)
-        m.d.comb += [self.valid.eq(valid[4] & token[4].final), self.acc.eq(ring[0])]
+        ring = [Signal(signed(config.acc_bits), name=f"ring_{r}")
+                for r in range(config.drain_cycles)]
+        product, clamp = self._multiply(m, rescale, ring)
+        base = Signal(signed(config.acc_bits))
+        m.d.comb += base.eq(Mux(token[3].first, self.bias, ring[-1]))
+        with m.If(valid[3] | rescale[3] | self.pop):
+            m.d.sync += ring[0].eq(Mux(clamp & (base < 0), 0, base) + product)
+            m.d.sync += [later.eq(earlier) for earlier, later in zip(ring, ring[1:])]
+        ended = valid[4] & token[4].final & ~valid[3]
+        if config.rescale:
+            ended = Mux(self.mode.rescale, rescale[4] & ~rescale[3], ended)
+            m.d.comb += [self.rescaled.eq(rescale[3]), self.product.eq(product)]
+        m.d.comb += [
+            self.valid.eq(valid[4] & token[4].final), self.acc.eq(ring[0]),
+            self.oldest.eq(ring[-1]), self.opens.eq(start[2] & token[2].opening),
+            self.phase.eq(token[4].phase), self.ended.eq(ended), self.last.eq(token[4].last),
+        ]
         return m
+
+    def _multiply(self, m, rescale, ring):
+        """The product, and whether the sum is clamped first, both beside ``rescale[3]``."""
+        config, mode = self.config, self.mode
+        scale, clamp = Signal(signed(config.scale_bits)), [Signal(name=f"clamp_{n}")
+                                                           for n in range(2)]
+        count = Signal(config.count_bits)
+        m.d.sync += [count.eq(self.counts.payload.count),
+                     scale.eq(self.scale[:config.scale_bits]),
+                     clamp[0].eq(self.scale[-1]), clamp[1].eq(clamp[0])]
+        factors = [count]
+        if config.rescale:
+            # All but one of these are reset: a choice is then a single or.
+            with m.If(rescale[0]):
+                m.d.sync += count.eq(0)
+            with m.If(rescale[1]):
+                m.d.sync += scale.eq(self.multiplier)
+            taken = ring[rescale_delay(config) - SCALE_LATENCY]
+            for index, shift in enumerate(RESCALE_SHIFTS):
+                shifted = Signal(signed(config.count_bits + 1), name=f"shifted_{shift}")
+                m.d.sync += shifted.eq(Mux(rescale[0] & mode.shifts[index], taken >> shift, 0))
+                factors.append(shifted.as_unsigned())
+        factor = Signal(unsigned(config.count_bits + 1))
+        product = Signal(product_shape(config))
+        m.d.sync += [factor.eq(reduce(or_, factors)), product.eq(scale * factor.as_signed())]
+        return product, clamp[1]

@@ -1,25 +1,25 @@
-"""The threshold unit: an accumulator becomes a code by binary search in a staircase."""
+"""The threshold pipeline: an accumulator becomes a code by binary search in a staircase."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal, signed
-from amaranth.lib import data, wiring
+from amaranth.hdl import Cat, Module, Signal, signed
+from amaranth.lib import memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from ..spec.cycles import SEARCH_CYCLES
+from ..spec.latency import threshold_levels
+from .loader import LoadToken
 
-__all__ = ["ThresholdUnit"]
+__all__ = ["ThresholdPipeline"]
 
 
-class ThresholdUnit(wiring.Component):
-    """Searches the thresholds of a channel for one accumulator per row.
+class ThresholdPipeline(wiring.Component):
+    """Searches the thresholds of a channel, one level per stage.
 
-    The thresholds of a channel are a heap: node 1 is the root, node n has children 2n and 2n + 1,
-    and the search goes to 2n + 1 if the accumulator reaches the threshold. After ``code_bits``
-    levels the bits below the leading one are the number of thresholds at or below the accumulator:
-    the code.
+    At every level the search goes right if the accumulator reaches the threshold, and the turns it
+    took are the digits of the code: the number of thresholds at or below the accumulator. A
+    staircase of fewer levels lies in the last ones; the others turn left.
 
-    Accumulators circulate in a ring of ``max(drain_cycles, SEARCH_CYCLES)`` places, one level per
-    turn, so one comparator and one memory port serve all rows; a tile takes ``code_bits`` turns.
-    In a raw layer the ring is a queue instead, from which the host link takes accumulators.
+    Latency is :func:`hw.spec.requantize.threshold_levels` cycles; throughput is one accumulator per
+    cycle. Memories have two halves, for the sweep that runs and the one that is loaded. The first
+    level has two registers instead: to take over a value costs less than to choose one.
 
     Parameters
     ----------
@@ -28,80 +28,67 @@ class ThresholdUnit(wiring.Component):
 
     Members
     -------
-    raw : In(1), code_bits : In(3)
-        How the layer leaves; stable while the layer runs.
-    start : In(1)
-        A layer begins: the ring is empty.
-    valid : In(1), acc : In(signed(acc_bits)), block : In(range(threshold_depth))
-        Accumulators of a finished tile in successive cycles, and where their thresholds start;
-        that stays until the next tile.
-    read : Out(1), address : Out(range(threshold_depth)), threshold : In(signed(acc_bits))
-        Read port of the threshold bank, one cycle.
-    code_valid : Out(1), code : Out(code_bits)
-        Codes in the order of the accumulators.
-    pop : In(1), raw_acc : Out(signed(acc_bits))
-        Oldest accumulator of a raw tile; ``pop`` brings the next one to the front.
+    levels : In(threshold_levels)
+        Levels that search.
+    valid : In(1), acc : In(signed(acc_bits)), phase : In(1)
+        An accumulator, and the half that holds its thresholds.
+    opened : In(1)
+        The accumulators from the next cycle on belong to the block loaded last.
+    load : In(LoadToken), entry : In(signed(acc_bits))
+        A threshold to keep; only its ``levels``, ``place`` and ``phase`` count.
+    code : Out(stream.Signature(code_bits, always_ready=True))
+        Codes; 0 while no level searches.
+    kept : Out(signed(acc_bits)).array(2)
+        What lies in the first place of the first two levels, while no level searches.
     """
 
     def __init__(self, config):
         self.config = config
         super().__init__({
-            "raw": In(1), "code_bits": In(3), "start": In(1),
-            "valid": In(1), "acc": In(signed(config.acc_bits)),
-            "block": In(range(config.threshold_depth)),
-            "read": Out(1), "address": Out(range(config.threshold_depth)),
-            "threshold": In(signed(config.acc_bits)),
-            "code_valid": Out(1), "code": Out(config.code_bits),
-            "pop": In(1), "raw_acc": Out(signed(config.acc_bits)),
+            "levels": In(threshold_levels(config)),
+            "valid": In(1), "acc": In(signed(config.acc_bits)), "phase": In(1), "opened": In(1),
+            "load": In(LoadToken(config)), "entry": In(signed(config.acc_bits)),
+            "code": Out(stream.Signature(config.code_bits, always_ready=True)),
+            "kept": Out(signed(config.acc_bits)).array(2),
         })
 
     def elaborate(self, platform):
         m = Module()
-        config = self.config
-        places = max(config.drain_cycles, SEARCH_CYCLES)
-        entry = data.StructLayout({
-            "valid": 1, "node": config.code_bits + 1, "acc": signed(config.acc_bits)})
-        ring = [Signal(entry, name=f"ring_{place}") for place in range(places)]
-        turning = Signal()
-        m.d.comb += turning.eq(~self.raw | self.valid | self.pop)
-
-        m.d.comb += [
-            self.read.eq(~self.raw),
-            self.address.eq(self.block | Mux(self.valid, 1, ring[places - 1].node)),
-            self.raw_acc.eq(ring[config.drain_cycles - 1].acc),
-        ]
-
-        threshold = Signal.like(self.threshold)
-        m.d.sync += threshold.eq(self.threshold)
-        compared = Signal(entry)
-        reached = Signal()
-        finished = Signal()
-        # The threshold of an entry is ready when the entry has moved two places on.
-        at_compare = ring[1]
-        m.d.comb += [
-            reached.eq(at_compare.acc >= threshold),
-            compared.acc.eq(at_compare.acc),
-            compared.node.eq(Cat(reached, at_compare.node)),
-            compared.valid.eq(at_compare.valid & ~finished),
-        ]
-        # The leading one tells the level; it is there before the comparison.
-        with m.Switch(self.code_bits):
-            for bits in range(1, config.code_bits + 1):
-                with m.Case(bits):
-                    m.d.comb += finished.eq(at_compare.node[bits - 1] & ~self.raw)
-        m.d.sync += self.code_valid.eq(at_compare.valid & finished & ~self.start)
-        for bits in range(1, config.code_bits + 1):
-            with m.If(self.code_bits == bits):
-                m.d.sync += self.code.eq(compared.node[:bits])
-
-        with m.If(self.start):
-            m.d.sync += [place.valid.eq(0) for place in ring]
-        with m.Elif(turning):
-            with m.If(self.valid):
-                m.d.sync += [ring[0].valid.eq(1), ring[0].node.eq(1), ring[0].acc.eq(self.acc)]
+        valid, acc, phase, path = self.valid, self.acc, self.phase, Cat()
+        for level in range(threshold_levels(self.config)):
+            threshold = self._level(m, level, Cat(path, phase))
+            if level < 2:
+                m.d.comb += self.kept[level].eq(threshold)
+            turns = Signal(level + 1, name=f"path_{level}")
+            with m.If(self.levels[level]):
+                m.d.sync += turns[0].eq(acc >= threshold)
             with m.Else():
-                m.d.sync += ring[0].eq(ring[places - 1])
-            m.d.sync += ring[1].eq(ring[0])
-            m.d.sync += ring[2].eq(compared)
-            m.d.sync += [ring[place].eq(ring[place - 1]) for place in range(3, places)]
+                m.d.sync += turns[0].eq(0)
+            later = [Signal.like(value, name=f"{name}_{level}")
+                     for name, value in (("valid", valid), ("acc", acc), ("phase", phase))]
+            m.d.sync += [turns[1:].eq(path), *(new.eq(old) for new, old in
+                                               zip(later, (valid, acc, phase)))]
+            (valid, acc, phase), path = later, turns
+        m.d.comb += [self.code.valid.eq(valid & self.levels[-1]), self.code.payload.eq(path)]
         return m
+
+    def _level(self, m, level, address):
+        """The threshold at ``address`` of a level: path so far, and phase."""
+        enable = self.load.levels[level]
+        if level == 0:
+            threshold, following = (Signal.like(self.entry, name=name)
+                                    for name in ("root", "root_following"))
+            with m.If(enable):
+                m.d.sync += following.eq(self.entry)
+            with m.If(self.opened):
+                m.d.sync += threshold.eq(following)
+            return threshold
+        m.submodules[f"level_{level}"] = cells = memory.Memory(
+            shape=signed(self.config.acc_bits), depth=2 << level, init=[],
+            attrs={"ram_style": "distributed"})
+        write, read = cells.write_port(), cells.read_port(domain="comb")
+        m.d.comb += [
+            write.en.eq(enable), write.data.eq(self.entry), read.addr.eq(address),
+            write.addr.eq(Cat(self.load.place[:level], self.load.phase)),
+        ]
+        return read.data

@@ -1,81 +1,127 @@
 """All that one column segment needs behind the array: scale, accumulate, requantize."""
 
-from amaranth.hdl import Module, signed
+from amaranth.hdl import Module, Signal, signed
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..array.drain import Count
 from ..memory.bank import Bank, write_signature
+from ..spec.descriptor import MAX_MAP_BITS
+from .loader import LoadToken
+from .mode import ColumnMode
 from .passes import PassToken
+from .rescale import Rescaler
 from .scale import ScaleUnit
-from .threshold import ThresholdUnit
+from .threshold import ThresholdPipeline
 
-__all__ = ["ColumnUnit"]
+__all__ = ["ColumnUnit", "code_width"]
+
+
+def code_width(config):
+    """Bits of the widest code that leaves the columns."""
+    return MAX_MAP_BITS if config.rescale else config.code_bits
 
 
 class ColumnUnit(wiring.Component):
-    """Scale-and-accumulate unit, threshold unit and their banks.
+    """Scale-and-accumulate unit, requantization, and their banks.
 
-    The banks hold the channels of one column; a column with several units has a copy in each.
+    The banks hold the channels of one column; a column with several units has a copy in each. With
+    ``config.border_classes`` the parameter bank lies here twice: every count of a tile's first pass
+    reads its own bias, while the loader reads the thresholds.
+
+    A code leaves :func:`hw.spec.requantize.staircase_latency` cycles after its final count, or
+    :func:`hw.spec.requantize.rescaled_latency` in a layer with ``rescale``.
 
     Members
     -------
-    scales, biases, thresholds : Out(write_signature)
+    scales, parameters : Out(write_signature)
         Entries from the host for the banks.
-    raw, code_bits, start
-        See :class:`hw.column.threshold.ThresholdUnit`.
-    counts : In(stream.Signature(Count, always_ready=True)), token : In(PassToken)
-        Drained counts, and their pass.
-    acc_valid : Out(1)
-        An accumulator of a finished tile enters the threshold unit.
-    code : Out(stream.Signature(code_bits, always_ready=True))
-        Codes in the order of the accumulators.
-    pop, raw_acc
-        See :class:`hw.column.threshold.ThresholdUnit`.
+    mode : In(ColumnMode)
+        How accumulators leave.
+    counts : In(stream.Signature(Count, always_ready=True))
+        Drained counts.
+    token : In(PassToken), load : In(LoadToken)
+        Their pass, and the parameter to load.
+    token_o : Out(PassToken), load_o : Out(LoadToken)
+        The same for the next column, one cycle later.
+    code : Out(stream.Signature(code_width, always_ready=True))
+        Codes in the order of the counts.
+    pop, acc, ended, last
+        See :class:`hw.column.scale.ScaleUnit`; ``acc`` is the oldest accumulator.
     """
 
     def __init__(self, config):
         self.config = config
         super().__init__({
-            "scales": Out(write_signature(config.scale_bits, config.scale_depth)),
-            "biases": Out(write_signature(config.acc_bits, config.bias_depth)),
-            "thresholds": Out(write_signature(config.acc_bits, config.threshold_depth)),
-            "raw": In(1), "code_bits": In(3), "start": In(1),
+            "scales": Out(write_signature(config.scale_bits + 1, config.scale_depth)),
+            "parameters": Out(write_signature(config.acc_bits, config.parameter_depth)),
+            "mode": In(ColumnMode(config)),
             "counts": In(stream.Signature(Count(config), always_ready=True)),
-            "token": In(PassToken(config)),
-            "acc_valid": Out(1),
-            "code": Out(stream.Signature(config.code_bits, always_ready=True)),
-            "pop": In(1), "raw_acc": Out(signed(config.acc_bits)),
+            "token": In(PassToken(config)), "token_o": Out(PassToken(config)),
+            "load": In(LoadToken(config)), "load_o": Out(LoadToken(config)),
+            "code": Out(stream.Signature(code_width(config), always_ready=True)),
+            "pop": In(1), "acc": Out(signed(config.acc_bits)), "ended": Out(1), "last": Out(1),
         })
 
     def elaborate(self, platform):
         m = Module()
         config = self.config
         m.submodules.scale = scale = ScaleUnit(config)
-        m.submodules.threshold = threshold = ThresholdUnit(config)
-        m.submodules.scales = scales = Bank(config.scale_bits, config.scale_depth)
-        m.submodules.biases = biases = Bank(config.acc_bits, config.bias_depth)
-        m.submodules.thresholds = thresholds = Bank(config.acc_bits, config.threshold_depth)
-        for bank, port in ((scales, self.scales), (biases, self.biases),
-                           (thresholds, self.thresholds)):
-            wiring.connect(m, wiring.flipped(port), bank.write)
+        m.submodules.threshold = threshold = ThresholdPipeline(config)
+        m.submodules.scales = scales = Bank(config.scale_bits + 1, config.scale_depth)
+        m.submodules.parameters = parameters = Bank(config.acc_bits, config.parameter_depth)
+        wiring.connect(m, wiring.flipped(self.scales), scales.write)
         wiring.connect(m, wiring.flipped(self.counts), scale.counts)
+        m.d.sync += [self.token_o.eq(self.token), self.load_o.eq(self.load),
+                     threshold.opened.eq(scale.opens)]
         m.d.comb += [
-            scale.token.eq(self.token),
-            scales.read.en.eq(scale.fetch), scales.read.addr.eq(self.token.scale),
-            biases.read.en.eq(scale.fetch), biases.read.addr.eq(self.token.bias),
-            scale.scale.eq(scales.read.data), scale.bias.eq(biases.read.data),
-
-            threshold.raw.eq(self.raw), threshold.code_bits.eq(self.code_bits),
-            threshold.start.eq(self.start),
-            threshold.valid.eq(scale.valid), threshold.acc.eq(scale.acc),
-            threshold.block.eq(scale.block),
-            thresholds.read.en.eq(threshold.read), thresholds.read.addr.eq(threshold.address),
-            threshold.threshold.eq(thresholds.read.data),
-            threshold.pop.eq(self.pop),
-
-            self.acc_valid.eq(scale.valid),
-            self.code.valid.eq(threshold.code_valid), self.code.payload.eq(threshold.code),
-            self.raw_acc.eq(threshold.raw_acc),
+            parameters.write.en.eq(self.parameters.en),
+            parameters.write.addr.eq(self.parameters.addr),
+            parameters.write.data.eq(self.parameters.data),
+            scales.read.en.eq(self.counts.payload.first), scales.read.addr.eq(self.token.scale),
+            parameters.read.en.eq(self.load.en), parameters.read.addr.eq(self.load.address),
+            scale.mode.eq(self.mode), scale.token.eq(self.token), scale.scale.eq(scales.read.data),
+            scale.pop.eq(self.pop), self.acc.eq(scale.oldest),
+            self.ended.eq(scale.ended), self.last.eq(scale.last),
+            threshold.levels.eq(self.mode.levels), threshold.valid.eq(scale.valid),
+            threshold.acc.eq(scale.acc), threshold.phase.eq(scale.phase),
+            # What was read comes a cycle later, when the next column reads.
+            threshold.load.eq(self.load_o), threshold.entry.eq(parameters.read.data),
         ]
+        self._bias(m, scale, parameters.read.data)
+        self._codes(m, scale, threshold)
         return m
+
+    def _bias(self, m, scale, entry):
+        """Biases from a second bank, or from a register beside that of the next sweep."""
+        config, bias = self.config, Signal(signed(self.config.acc_bits))
+        m.d.comb += scale.bias.eq(bias)
+        if config.border_classes:
+            m.submodules.biases = biases = Bank(config.acc_bits, config.parameter_depth)
+            m.d.comb += [
+                biases.write.en.eq(self.parameters.en), biases.write.addr.eq(self.parameters.addr),
+                biases.write.data.eq(self.parameters.data),
+                biases.read.en.eq(1), biases.read.addr.eq(self.token.bias),
+            ]
+            m.d.sync += bias.eq(biases.read.data)
+            return
+        following = Signal.like(bias)
+        with m.If(self.load_o.bias):
+            m.d.sync += following.eq(entry)
+        with m.If(scale.opens):
+            m.d.sync += bias.eq(following)
+
+    def _codes(self, m, scale, threshold):
+        """A code comes from one of both ways; the other one shows 0."""
+        if not self.config.rescale:
+            m.d.comb += [self.code.valid.eq(threshold.code.valid),
+                         self.code.payload.eq(threshold.code.payload)]
+            return
+        m.submodules.rescaler = rescaler = Rescaler(self.config)
+        m.d.comb += [
+            scale.multiplier.eq(threshold.kept[0]), rescaler.addend.eq(threshold.kept[1]),
+            rescaler.largest.eq(self.mode.largest), rescaler.valid.eq(scale.rescaled),
+            rescaler.product.eq(scale.product),
+            self.code.valid.eq(threshold.code.valid | rescaler.code.valid),
+            self.code.payload.eq(threshold.code.payload | rescaler.code.payload),
+        ]

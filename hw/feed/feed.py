@@ -1,38 +1,38 @@
-"""The feed: steps become addresses, stall where a drain or the output is late, and read the
+"""The feed: steps become addresses, stall where something behind them is late, and read the
 banks."""
 
-from amaranth.hdl import Cat, Module, Signal, signed
-from amaranth.lib import data, wiring
+from amaranth.hdl import Module, Signal
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..array.element import Flags
-from ..column.passes import PassEnd
+from ..common.delay import Delay
 from ..common.guard import reaches
-from ..common.layout import PairLayout, TapLayout, layer_layout
+from ..common.layout import PairLayout, TapLayout, TermLayout, feed_layout
 from ..memory.activations import ReadSignature
 from ..memory.bank import read_signature
 from ..memory.probe import ProbeSignature
-from ..spec.cycles import first_issue_cycles
+from ..spec.latency import FIRST_ISSUE_CYCLES, first_issue_cycles
+from .address import Addresses, Issue
+from .classes import BorderClasses
 from .gate import StepGate
 from .nest import LoopNest, Step
-from .rotator import rotated
-from .walker import FeedWalker
+from .terms import TermWalker
+from .walker import FeedWalker, Position
 
-__all__ = ["Feed", "Issue"]
-
-
-class Issue(data.StructLayout):
-    """A step with its table entries, on its way into the rigid pipeline."""
-
-    def __init__(self, config):
-        super().__init__({"step": Step(config), "tap": TapLayout, "pair": PairLayout})
+__all__ = ["Feed"]
 
 
 class Feed(wiring.Component):
-    """From a layer's loops to bank addresses and element flags.
+    """From a layer to bank addresses and element flags.
 
-    The first step of a layer issues ``first_issue_cycles`` after ``start``; its activation
-    addresses follow 3 cycles later, its weight address 4 cycles later, one step per cycle.
+    Cycle 0 of a layer is the first one in which it is offered. Its first step stands at the gate in
+    cycle F = ``first_issue_cycles`` = max(7, rows + 1), and every further step in the cycle after
+    the one before has issued: neither terms, tables nor positions delay a step that is not the
+    first. When a step issues that stands at the gate is up to :class:`~hw.feed.gate.StepGate`
+    alone. ``read`` and ``flags`` follow a step's issue by 3 cycles, ``weight`` by 4, ``classes``
+    the issue of a tile's first step by 1. The layer is taken in the cycle after its last step has
+    issued.
 
     Parameters
     ----------
@@ -41,172 +41,132 @@ class Feed(wiring.Component):
 
     Members
     -------
-    layer : In(layer_layout)
-        The layer; stable from ``start`` to its last step.
-    start : In(1)
-        Begin the layer.
+    layer : In(stream.Signature(feed_layout))
+        Layers.
     raw_done : In(1)
         A raw tile has left.
-    taps, pairs : In(read_signature)
-        Look-ups in the tap and pair tables.
+    terms, taps, pairs : In(read_signature)
+        Look-ups in the tables.
     read : Out(ReadSignature)
         Activation banks.
-    flags : Out(Flags), ends : Out(PassEnd)
-        Flags of the step whose activations are read, and what ends with it; same cycle as
-        ``read``.
+    flags : Out(Flags)
+        Flags of the step whose activations are read; same cycle as ``read``.
     weight : Out
-        Weight bank of column 0: ``valid`` and address, one cycle after ``read``.
+        Weight bank of column 0: ``valid`` and ``address``, one cycle after ``read``.
+    classes : Out(stream.Signature(ArrayLayout(4, rows), always_ready=True))
+        Of every tile, in the order of tiles: border class of every row, 4 * line class + column
+        class; of a virtual pixel it means nothing. On a machine with border classes only.
     probe : In(ProbeSignature)
         Host read of one activation entry.
-    busy, stalled_on_drain, stalled_on_output : Out(1)
+    busy, stalled_on_drain, stalled_on_input, stalled_on_output : Out(1)
         A step issues, or why none does.
     fault_tables, fault_activations, fault_weights : Out(1)
-        A step left a memory.
+        A step left a memory, one of the three tables for one.
     """
 
     def __init__(self, config):
         self.config = config
-        weight_range = range(config.weight_depth)
-        self.rotation_range = range(max(config.rows, 2))
+        classes = stream.Signature(data.ArrayLayout(4, config.rows), always_ready=True)
         super().__init__({
-            "layer": In(layer_layout(config)), "start": In(1), "raw_done": In(1),
+            "layer": In(stream.Signature(feed_layout(config))), "raw_done": In(1),
+            "terms": In(read_signature(TermLayout, config.term_depth)),
             "taps": In(read_signature(TapLayout, config.tap_depth)),
             "pairs": In(read_signature(PairLayout, config.pair_depth)),
-            "read": Out(ReadSignature(config)),
-            "flags": Out(Flags), "ends": Out(PassEnd),
-            "weight": Out(wiring.Signature({"valid": Out(1), "address": Out(weight_range)})),
+            "read": Out(ReadSignature(config)), "flags": Out(Flags),
+            "weight": Out(wiring.Signature({"valid": Out(1),
+                                            "address": Out(range(config.weight_depth))})),
+            **({"classes": Out(classes)} if config.border_classes else {}),
             "probe": In(ProbeSignature(config)),
-            "busy": Out(1), "stalled_on_drain": Out(1), "stalled_on_output": Out(1),
+            "busy": Out(1), "stalled_on_drain": Out(1), "stalled_on_input": Out(1),
+            "stalled_on_output": Out(1),
             "fault_tables": Out(1), "fault_activations": Out(1), "fault_weights": Out(1),
         })
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.gate = gate = StepGate(self.config)
-        m.submodules.walker = walker = FeedWalker(self.config)
-        waiting = self._lookup(m, gate)
-        step = waiting.step
+        config, layer = self.config, self.layer.payload
+        m.submodules.gate = gate = StepGate(config)
+        m.submodules.walker = walker = FeedWalker(config)
+        m.submodules.addresses = addresses = Addresses(config)
+        begin, running = Signal(), Signal()
+        waiting, arriving = self._steps(m, begin, gate)
         m.d.comb += [
-            gate.layer.eq(self.layer), gate.start.eq(self.start), gate.raw_done.eq(self.raw_done),
-            gate.drain.eq(waiting.pair.drain & step.pair_last), gate.tile_last.eq(step.tile_last),
+            begin.eq(self.layer.valid & ~running),
+            gate.layer.eq(layer), gate.begin.eq(begin), gate.raw_done.eq(self.raw_done),
+            gate.pass_last.eq(waiting.pass_last), gate.tile_last.eq(waiting.step.tile_last),
+            gate.sweep_last.eq(waiting.step.tile_last & waiting.step.ends_sweep),
+            # A tile is shown with its first step at the gate, whether that issues or not.
+            walker.layer.eq(layer), walker.begin.eq(begin), walker.advance.eq(arriving.new_tile),
+            walker.restart.eq(arriving.ends_sweep),
+            addresses.valid.eq(gate.issue), addresses.i.eq(waiting),
+            addresses.origin.eq(walker.origin),
             self.busy.eq(gate.issue), self.stalled_on_drain.eq(gate.stalled_on_drain),
+            self.stalled_on_input.eq(gate.stalled_on_input),
             self.stalled_on_output.eq(gate.stalled_on_output),
-            walker.layer.eq(self.layer), walker.start.eq(self.start),
-            walker.advance.eq(gate.issue & step.new_tile),
+            self.fault_activations.eq(addresses.fault_activations),
+            self.fault_weights.eq(addresses.fault_weights),
         ]
-        self._address(m, gate.issue, waiting, walker.positions)
+        m.d.sync += [running.eq(self.layer.valid & ~self.layer.ready),
+                     self.layer.ready.eq(gate.issue & waiting.step.layer_last)]
+        self._positions(m, gate.issue & waiting.step.new_tile, walker, addresses)
+        wiring.connect(m, wiring.flipped(self.probe), addresses.probe)
+        wiring.connect(m, addresses.read, wiring.flipped(self.read))
+        wiring.connect(m, addresses.weight, wiring.flipped(self.weight))
+        m.d.comb += self.flags.eq(addresses.flags)
         return m
 
-    def _lookup(self, m, gate):
-        """Nest, table lookup and the waiting step, all of which advance together."""
-        m.submodules.nest = nest = LoopNest(self.config)
-        start = self.start
-        # The nest needs 3 cycles to show its first step to the gate, the walker needs rows + 1.
-        for cycle in range(first_issue_cycles(self.config) - 4):
-            later = Signal(name=f"start_{cycle}")
-            m.d.sync += later.eq(start)
-            start = later
-        looked_up, valid = Signal(Step(self.config)), Signal()
-        waiting = Signal(Issue(self.config))
-        advance = Signal()
+    def _steps(self, m, begin, gate):
+        """Terms, nest, look-ups and the waiting step, which advance together.
+
+        Returns
+        -------
+        Issue, Step
+            The step at the gate; the one that will be there from the next cycle on, whose
+            ``new_tile`` only then may be set.
+        """
+        config = self.config
+        m.submodules.terms = terms = TermWalker(config)
+        m.submodules.nest = nest = LoopNest(config)
+        m.submodules.begin = later = Delay(1, first_issue_cycles(config) - FIRST_ISSUE_CYCLES)
+        looked_up, valid = Signal(Step(config)), Signal()
+        waiting, arriving, advance = Signal(Issue(config)), Signal(Step(config)), Signal()
+        wiring.connect(m, terms.o, nest.i)
+        wiring.connect(m, wiring.flipped(self.terms), terms.terms)
+        step = nest.o.payload
         m.d.comb += [
-            nest.layer.eq(self.layer), nest.start.eq(start), nest.o.ready.eq(advance),
-            advance.eq(~gate.valid | gate.issue),
-            self.taps.en.eq(advance), self.taps.addr.eq(nest.o.payload.tap_index),
-            self.pairs.en.eq(advance), self.pairs.addr.eq(nest.o.payload.pair_index),
-            self.fault_tables.eq(nest.o.valid
-                                 & (reaches(nest.o.payload.tap_index, self.config.tap_depth)
-                                    | reaches(nest.o.payload.pair_index,
-                                              self.config.pair_depth))),
+            later.i.eq(begin), terms.begin.eq(later.o), terms.layer.eq(self.layer.payload),
+            advance.eq(~gate.valid | gate.issue), nest.o.ready.eq(advance),
+            self.taps.en.eq(advance), self.taps.addr.eq(step.tap_index),
+            self.pairs.en.eq(advance), self.pairs.addr.eq(step.pair_index),
+            self.fault_tables.eq(
+                terms.fault | (terms.o.valid & terms.o.payload.far_tables)
+                | (nest.o.valid & (reaches(step.tap_index, config.tap_depth)
+                                   | reaches(step.pair_index, config.pair_depth)))),
+            arriving.eq(looked_up),
+            arriving.new_tile.eq(looked_up.new_tile & advance),
         ]
         gate_valid = Signal()
         m.d.comb += gate.valid.eq(gate_valid)
         with m.If(advance):
             m.d.sync += [
-                looked_up.eq(nest.o.payload), valid.eq(nest.o.valid),
+                looked_up.eq(step), looked_up.new_tile.eq(step.new_tile & nest.o.valid),
+                valid.eq(nest.o.valid),
                 waiting.step.eq(looked_up), waiting.tap.eq(self.taps.data),
                 waiting.pair.eq(self.pairs.data),
+                waiting.pass_last.eq(self.pairs.data.drain & looked_up.pair_last),
                 gate_valid.eq(valid),
             ]
-        return waiting
+        return waiting, arriving
 
-    def _address(self, m, issue, waiting, positions):
-        """The rigid pipeline: sums, then borders, then one address per bank."""
-        config, layer, step = self.config, self.layer, waiting.step
-        rows, depth = config.rows, config.activation_depth
-        # Legal sums stay within a depth of the memory on either side; a step beyond is a fault
-        # anyway. Padding lies nowhere near its tile, but on the same plane.
-        place = signed(depth.bit_length() + 2)
-        valid, flags, ends, tap = Signal(), Signal(Flags), Signal(PassEnd), Signal(TapLayout)
-        base, wrapped = Signal(place), Signal(place)
-        far_tile, far_plane = Signal(), Signal()
-        inner = Signal(range(4 * depth))
-        weight = Signal(config.weight_depth.bit_length() + 2)
-        tile = Signal(signed(18))
-        high = tile[depth.bit_length():]
-        plane, offset = waiting.pair.activation_offset, waiting.pair.weight_offset
-        m.d.comb += tile.eq(step.tile_address + waiting.tap.offset)
-        m.d.sync += [
-            valid.eq(issue), tap.eq(waiting.tap),
-            base.eq(tile), wrapped.eq(tile + layer.tile_words),
-            far_tile.eq(reaches(step.tile_address, depth)
-                        | (high.any() & ~high.all())), far_plane.eq(reaches(plane, depth)),
-            inner.eq(plane + step.word),
-            weight.eq(step.weight + offset),
-            flags.valid.eq(issue),
-            flags.clear.eq(waiting.pair.clear & step.pair_first),
-            flags.double.eq(waiting.pair.double & step.pair_first),
-            flags.last.eq(issue & waiting.pair.drain & step.pair_last),
-            ends.tile.eq(step.tile_last), ends.sweep.eq(step.sweep_last),
-            self.fault_weights.eq(valid & reaches(weight, config.weight_depth)),
-        ]
-        far_weight = Signal()
-        m.d.sync += far_weight.eq(issue & (reaches(offset, config.weight_depth)
-                                           | reaches(step.weight, config.weight_depth)))
-        with m.If(far_weight):
-            m.d.sync += self.fault_weights.eq(1)
-
-        valid_sum, flags_sum, ends_sum = Signal(), Signal(Flags), Signal(PassEnd)
-        far_tile_sum, far_plane_sum = Signal(), Signal()
-        here, next_slot, pad = Signal(place), Signal(place), Signal(place)
-        inside, rotation = Signal(rows), Signal(self.rotation_range)
-        m.d.sync += [
-            valid_sum.eq(valid), flags_sum.eq(flags), ends_sum.eq(ends),
-            rotation.eq(tap.rotation), far_tile_sum.eq(far_tile), far_plane_sum.eq(far_plane),
-            here.eq(base + inner), next_slot.eq(wrapped + inner), pad.eq(layer.pad_base + inner),
-        ]
-        for r, at in enumerate(positions):
-            m.d.sync += inside[r].eq(at.alive & (at.above >= tap.above) & (at.below >= tap.below)
-                                     & (at.left >= tap.left) & (at.right >= tap.right))
-        with m.If(self.probe.valid):
-            m.d.sync += [here.eq(self.probe.address), next_slot.eq(self.probe.address),
-                         inside.eq(~0), rotation.eq(self.probe.bank)]
-
-        m.d.sync += [self.read.valid.eq(valid_sum), self.flags.eq(flags_sum),
-                     self.ends.eq(ends_sum), self.read.rotation.eq(rotation)]
-        inside_bank = rotated(m, list(inside), rotation, name="inside", up=True)
-        from_next, from_here = Signal(rows), Signal(rows)
-        for bank in range(rows):
-            wraps = rotation > bank if bank < rows - 1 else 0
-            m.d.comb += [from_next[bank].eq(inside_bank[bank] & wraps),
-                         from_here[bank].eq(inside_bank[bank] & ~from_next[bank])]
-            with m.If(from_next[bank]):
-                m.d.sync += self.read.address[bank].eq(next_slot)
-            with m.Elif(from_here[bank]):
-                m.d.sync += self.read.address[bank].eq(here)
-            with m.Else():
-                m.d.sync += self.read.address[bank].eq(pad)
-        outside = [used.any() & reaches(address, depth) for used, address in (
-            (from_here, here), (from_next, next_slot), (~inside, pad))]
-        m.d.sync += self.fault_activations.eq(
-            valid_sum & (Cat(*outside).any() | far_plane_sum | (far_tile_sum & inside.any())))
-        self._weight(m, valid, weight)
-
-    def _weight(self, m, valid, weight):
-        """Weights leave their banks as late as activations leave the rotator."""
-        for stage in range(2):
-            later = Signal.like(weight, name=f"weight_{stage}")
-            later_valid = Signal(name=f"fetch_{stage}")
-            m.d.sync += [later.eq(weight), later_valid.eq(valid)]
-            weight, valid = later, later_valid
-        m.d.sync += [self.weight.valid.eq(valid), self.weight.address.eq(weight)]
+    def _positions(self, m, tile_issues, walker, addresses):
+        """A tile may be shown while the last step of the one before still needs its rows."""
+        rows = [Signal(Position(self.config), name=f"position_{r}")
+                for r in range(self.config.rows)]
+        m.d.sync += [later.eq(at) for later, at in zip(rows, walker.positions, strict=True)]
+        m.d.comb += [to.eq(at) for to, at in zip(addresses.positions, rows, strict=True)]
+        if self.config.border_classes:
+            m.submodules.classes = classes = BorderClasses(self.config)
+            wiring.connect(m, walker.raster, classes.raster)
+            m.d.sync += self.classes.valid.eq(tile_issues)
+            m.d.comb += [classes.layer.eq(self.layer.payload),
+                         self.classes.payload.eq(classes.classes)]

@@ -1,33 +1,60 @@
-"""Walks the output pixels of a layer for the feed: how far each is from the borders of its map."""
+"""Walks the virtual pixels for the feed: where on the map each row of a tile is."""
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Module, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
+from amaranth.utils import ceil_log2
 
-from ..common.guard import reaches
-from ..common.layout import layer_layout
-from ..common.raster import Raster
-from ..spec.descriptor import MAX_BORDER
+from ..common.layout import feed_layout
 
-__all__ = ["FeedWalker", "Position"]
+__all__ = ["FeedWalker", "Origin", "Position", "RasterSignature"]
 
 
-class Position(data.Struct):
-    """Distances of an output pixel from the borders of its map, at most ``MAX_BORDER``."""
+class Origin(data.StructLayout):
+    """Column ``place`` and ``line`` of a tile's row 0."""
 
-    above: 3
-    below: 3
-    left: 3
-    right: 3
-    #: The pixel is one of the output map, not a virtual one.
-    alive: 1
+    def __init__(self, config):
+        layer = feed_layout(config)
+        super().__init__({"place": layer["walk"].shape, "line": layer["out_lines"].shape})
+
+
+class Position(data.StructLayout):
+    """Where a row lies, seen from its tile's :class:`Origin`.
+
+    A tile's rows follow each other, so what tells them apart is small. ``lines``: lines below the
+    origin. ``place``: column place, if it lies on a lower line; on the origin's line row r lies r
+    places right of it. ``alive``: it is a pixel of the map, not a virtual one.
+    """
+
+    def __init__(self, config):
+        near = ceil_log2(config.rows)
+        super().__init__({"place": near, "lines": near, "alive": 1})
+
+
+class RasterSignature(wiring.Signature):
+    """What the raster does.
+
+    Members
+    -------
+    step, first, new_line : Out(1)
+        It goes on to the next pixel, which may be the first one of the map, or of a line; at the
+        begin of a layer it goes to the first one without a ``step``.
+    advance : Out(1)
+        Its pixel is the last one of a tile, which is shown.
+    pixel : Out(Origin)
+        Its pixel.
+    """
+
+    def __init__(self, config):
+        super().__init__({"step": Out(1), "first": Out(1), "new_line": Out(1), "advance": Out(1),
+                          "pixel": Out(Origin(config))})
 
 
 class FeedWalker(wiring.Component):
-    """Positions of all pixels of a tile, prepared one per cycle under the tile before.
+    """Positions of all rows of a tile, prepared one per cycle under the tile before.
 
-    ``rows`` cycles after ``start`` or ``advance`` the next tile's positions are ready; the tiles
-    of a layer are at least that far apart.
+    ``rows`` cycles after ``begin`` or ``advance`` the next tile can be shown: tiles are at least
+    that far apart.
 
     Parameters
     ----------
@@ -36,55 +63,83 @@ class FeedWalker(wiring.Component):
 
     Members
     -------
-    layer : In(layer_layout)
-        The layer; stable from ``start`` on.
-    start : In(1)
+    layer : In(feed_layout)
+        The layer; stable from ``begin`` on.
+    begin : In(1)
         Begin at pixel 0.
-    advance : In(1)
-        Show the next tile from the next cycle on.
-    positions : Out(Position).array(rows)
-        The tile being fed.
+    advance, restart : In(1)
+        Show the next tile from the next cycle on; with ``advance``: it is the last of its sweep,
+        and behind it comes pixel 0 again.
+    origin : Out(Origin), positions : Out(Position).array(rows)
+        The tile shown.
+    raster : Out(RasterSignature)
+        What the raster does, for those who count along.
     """
 
     def __init__(self, config):
         self.config = config
         super().__init__({
-            "layer": In(layer_layout(config)), "start": In(1), "advance": In(1),
-            "positions": Out(Position).array(config.rows),
+            "layer": In(feed_layout(config)),
+            "begin": In(1), "advance": In(1), "restart": In(1),
+            "origin": Out(Origin(config)), "positions": Out(Position(config)).array(config.rows),
+            "raster": Out(RasterSignature(config)),
         })
 
     def elaborate(self, platform):
         m = Module()
-        layer, rows = self.layer, self.config.rows
-        m.submodules.raster = raster = Raster(self.config)
-        begun, step = Signal(), Signal()
-        left = Signal(range(rows + 1))
-        m.d.sync += begun.eq(self.start)
-        m.d.comb += [
-            raster.layer.eq(layer), raster.start.eq(self.start), raster.step.eq(step),
-            step.eq(begun | self.advance | (left != 0)),
-        ]
-        with m.If(begun | self.advance):
-            m.d.sync += left.eq(rows - 1)
-        with m.Elif(left != 0):
-            m.d.sync += left.eq(left - 1)
-
-        position = Signal(Position)
-        m.d.comb += [
-            position.above.eq(_capped(raster.y)),
-            position.below.eq(_capped(raster.below)),
-            position.left.eq(_capped(raster.x)),
-            position.right.eq(_capped(raster.right)),
-            position.alive.eq(raster.alive),
-        ]
-        coming = [Signal(Position, name=f"coming_{r}") for r in range(rows)]
+        rows = self.config.rows
+        step, fresh, filling, left = Signal(), Signal(), Signal(), Signal(range(max(rows, 2)))
+        m.d.comb += step.eq(self.advance | filling)
+        m.d.sync += [left.eq(left - 1), filling.eq(filling & (left != 0))]
         with m.If(step):
-            for r in range(rows):
-                m.d.sync += coming[r].eq(coming[r + 1] if r + 1 < rows else position)
+            m.d.sync += fresh.eq(0)
+        with m.If(self.begin | self.advance):
+            m.d.sync += [left.eq(rows - 2), filling.eq(rows > 1), fresh.eq(1)]
+
+        position, pixel = self._pixel(m, step)
+        begins, coming = Signal(Origin(self.config)), [
+            Signal(Position(self.config), name=f"coming_{r}") for r in range(rows - 1)]
+        with m.If(step & fresh):
+            m.d.sync += begins.eq(pixel)
+        # The last row of a tile comes straight from the raster.
+        following = [*coming[1:], position]
+        with m.If(step):
+            m.d.sync += [kept.eq(new) for kept, new in zip(coming, following, strict=False)]
         with m.If(self.advance):
-            m.d.sync += [self.positions[r].eq(coming[r]) for r in range(rows)]
+            m.d.sync += self.origin.eq(begins if rows > 1 else pixel)
+            m.d.sync += [shown.eq(new) for shown, new in zip(
+                self.positions, [*coming, position], strict=True)]
         return m
 
+    def _pixel(self, m, step):
+        """The raster: the pixel whose turn it is, as one of its tile and on its own."""
+        config, layer = self.config, self.layer
+        position, pixel = Signal(Position(config)), Signal(Origin(config))
+        first, line_end, new_line = Signal(), Signal(), Signal()
+        m.d.comb += [first.eq(self.begin | (self.advance & self.restart)),
+                     new_line.eq(first | (step & line_end)),
+                     self.raster.step.eq(step), self.raster.first.eq(first),
+                     self.raster.new_line.eq(new_line), self.raster.advance.eq(self.advance),
+                     self.raster.pixel.eq(pixel)]
+        # Counters come in chains, so that all that is compared stands in a register before.
+        place, place_next, place_after = pixel.place, Signal.like(pixel.place), Signal(
+            len(pixel.place) + 1)
+        line_next, column_alive, line_alive = Signal.like(pixel.line), Signal(), Signal()
+        with m.If(step):
+            m.d.sync += [place.eq(place_next), place_next.eq(place_after),
+                         place_after.eq(place_after + 1), line_end.eq(place_after == layer.walk),
+                         column_alive.eq(column_alive & (place_next != layer.walk_width))]
+            with m.If(line_end):
+                m.d.sync += [pixel.line.eq(line_next), line_next.eq(line_next + 1),
+                             line_alive.eq(line_alive & (line_next != layer.out_lines)),
+                             position.lines.eq(position.lines + 1)]
+        with m.If(new_line):
+            m.d.sync += [place.eq(0), place_next.eq(1), place_after.eq(2),
+                         line_end.eq(layer.walk == 1), column_alive.eq(1)]
+        with m.If(first):
+            m.d.sync += [pixel.line.eq(0), line_next.eq(1), line_alive.eq(1)]
+        with m.If(self.begin | self.advance):
+            m.d.sync += position.lines.eq(0)
+        m.d.comb += [position.place.eq(place), position.alive.eq(column_alive & line_alive)]
+        return position, pixel
 
-def _capped(distance):
-    return Mux(reaches(distance, MAX_BORDER + 1), MAX_BORDER, distance)

@@ -1,4 +1,4 @@
-"""The activation banks: written by the host or by the writer, read by the feed."""
+"""The activation banks: written by the host or by the output, read by the feed."""
 
 from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import wiring
@@ -29,27 +29,31 @@ class ReadSignature(wiring.Signature):
 
 
 class WriteSignature(wiring.Signature):
-    """Write port of the activation banks.
+    """Write port of the activation banks: one granule of a word in every bank.
 
     Members
     -------
     banks : Out(rows)
         Banks to write.
+    address : Out(range(activation_depth)).array(rows), data : Out(cols).array(rows)
+        Word, and bits of its granule, for every bank.
     granules : Out(granules)
-        Parts of the word to write.
-    address : Out(range(activation_depth)), data : Out(lanes)
-        Word.
+        The granule, one bit for each there is.
+    clear : Out(1)
+        All other granules of the word become 0.
     """
 
     def __init__(self, config):
         super().__init__({
-            "banks": Out(config.rows), "granules": Out(config.granules),
-            "address": Out(range(config.activation_depth)), "data": Out(config.lanes),
+            "banks": Out(config.rows),
+            "address": Out(range(config.activation_depth)).array(config.rows),
+            "data": Out(config.cols).array(config.rows),
+            "granules": Out(config.granules), "clear": Out(1),
         })
 
 
 class ActivationBanks(wiring.Component):
-    """One bank per row. Host and writer share a port: the host stores while no layer runs.
+    """One bank per row. Host and output share a port: the host stores while no layer runs.
 
     A word is stored the cycle after it came; a read takes one cycle.
 
@@ -63,7 +67,7 @@ class ActivationBanks(wiring.Component):
     store : Out(write_signature).array(rows)
         Entries from the host.
     write : In(WriteSignature)
-        Words from the writer.
+        Words from the output.
     read : In(ReadSignature)
         Addresses from the feed.
     words : Out(lanes).array(rows)
@@ -85,18 +89,27 @@ class ActivationBanks(wiring.Component):
         loading, loaded = Signal(), Signal(config.rows)
         m.d.comb += [loaded[b].eq(port.en) for b, port in enumerate(self.store)]
         m.d.comb += loading.eq(loaded.any())
-        address = Signal(range(config.activation_depth), name="write_address")
-        word = Signal(config.lanes, name="write_word")
+        # What is cleared: a register's reset takes no logic where a gate at every bit would.
+        cleared = Signal(config.granules)
+        m.d.comb += cleared.eq(Mux(write.clear & ~loading, ~write.granules, 0))
         # The host's entry and its address are the same at all ports, only `en` tells them apart.
-        m.d.sync += [address.eq(Mux(loading, self.store[0].addr, write.address)),
-                     word.eq(Mux(loading, self.store[0].data, write.data))]
+        host = self.store[0]
         for b in range(config.rows):
             bank = Bank(config.lanes, config.activation_depth, granules=config.granules)
             m.submodules[f"bank_{b}"] = bank
             granules = Signal(config.granules, name=f"granules_{b}")
-            m.d.sync += granules.eq(0)
+            address = Signal(range(config.activation_depth), name=f"address_{b}")
+            word = Signal(config.lanes, name=f"word_{b}")
+            m.d.sync += [granules.eq(0), address.eq(Mux(loading, host.addr, write.address[b]))]
+            for g in range(config.granules):
+                part = word.word_select(g, config.cols)
+                with m.If(cleared[g]):
+                    m.d.sync += part.eq(0)
+                with m.Else():
+                    m.d.sync += part.eq(Mux(loading, host.data.word_select(g, config.cols),
+                                            write.data[b]))
             with m.If(Mux(loading, loaded[b], write.banks[b])):
-                m.d.sync += granules.eq(Mux(loading, ~0, write.granules))
+                m.d.sync += granules.eq(Mux(loading | write.clear, ~0, write.granules))
             m.d.comb += [
                 bank.write.en.eq(granules), bank.write.addr.eq(address), bank.write.data.eq(word),
                 bank.read.en.eq(1), bank.read.addr.eq(self.read.address[b]),

@@ -1,19 +1,40 @@
-"""Gathers the codes of a tile: undoes the column skew and notices the last row."""
+"""Gathers the codes of a tile: undoes the column skew, and puts the rows one behind the other."""
 
-from amaranth.hdl import Cat, Module, Signal
-from amaranth.lib import stream, wiring
+from amaranth.hdl import Module, Signal
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from ..common.choice import choose
 from ..common.delay import Delay
+from ..spec.descriptor import descriptor_limits
 
-__all__ = ["TileCollector"]
+__all__ = ["Row", "TileCollector", "code_width", "map_width"]
+
+
+def code_width(config):
+    """Bits of the widest code that columns deliver."""
+    return descriptor_limits(config)["code_bits"][1]
+
+
+def map_width(config):
+    """Bits of the widest code of a map."""
+    return descriptor_limits(config)["map_bits"][1]
+
+
+class Row(data.ArrayLayout):
+    """Codes of one pixel, one per column."""
+
+    def __init__(self, config, width):
+        super().__init__(width, config.cols)
 
 
 class TileCollector(wiring.Component):
-    """Brings the skewed code streams of all columns side by side.
+    """Brings the skewed code streams of all columns side by side; combinational for the last
+    column.
 
-    Column c delivers c cycles after column 0, unit 0 after all other units; within a unit the
-    bottom row comes first.
+    Column c delivers c cycles after column 0; the units of a column deliver one after the other,
+    the top one first, which has the first pixels. Tiles follow each other by at least ``rows``
+    cycles, so that never two units deliver at a time.
 
     Parameters
     ----------
@@ -22,47 +43,29 @@ class TileCollector(wiring.Component):
 
     Members
     -------
-    start : In(1)
-        A layer begins.
-    codes : In(stream.Signature(code_bits, always_ready=True)).array(cols, units)
+    codes : In(stream.Signature(code_width, always_ready=True)).array(cols, units)
         Codes.
-    rows : Out(stream.Signature(cols * code_bits, always_ready=True)).array(units)
-        Codes of all columns of one row.
-    ready : Out(1)
-        The last row of the tile came in the cycle before.
+    row : Out(stream.Signature(Row, always_ready=True))
+        Codes of all columns, pixel by pixel, with the code of the last column.
     """
 
     def __init__(self, config):
         self.config = config
+        width = code_width(config)
         super().__init__({
-            "start": In(1),
-            "codes": In(stream.Signature(config.code_bits, always_ready=True)
+            "codes": In(stream.Signature(width, always_ready=True)
                         ).array(config.cols, config.units),
-            "rows": Out(stream.Signature(config.cols * config.code_bits, always_ready=True)
-                        ).array(config.units),
-            "ready": Out(1),
+            "row": Out(stream.Signature(Row(config, width), always_ready=True)),
         })
 
     def elaborate(self, platform):
         m = Module()
-        config = self.config
-        last_row, last_column = config.drain_cycles - 1, config.cols - 1
-        for unit, row in enumerate(self.rows):
-            codes = [self._deskewed(m, c, unit) for c in range(config.cols)]
-            m.d.comb += [row.valid.eq(self.codes[last_column][unit].valid),
-                         row.payload.eq(Cat(codes))]
-        arrived = Signal(range(config.drain_cycles + 1))
-        m.d.sync += self.ready.eq(0)
-        with m.If(self.start):
-            m.d.sync += arrived.eq(0)
-        with m.Elif(self.rows[0].valid):
-            m.d.sync += arrived.eq(arrived + 1)
-            with m.If(arrived == last_row):
-                m.d.sync += [arrived.eq(0), self.ready.eq(1)]
+        last = self.config.cols - 1
+        for c, units in enumerate(self.codes):
+            m.submodules[f"deskew_{c}"] = later = Delay(code_width(self.config), last - c)
+            m.d.comb += [later.i.eq(choose((unit.valid, unit.payload) for unit in units)),
+                         self.row.payload[c].eq(later.o)]
+        valid = Signal(self.config.units)
+        m.d.comb += [valid[u].eq(unit.valid) for u, unit in enumerate(self.codes[last])]
+        m.d.comb += self.row.valid.eq(valid.any())
         return m
-
-    def _deskewed(self, m, column, unit):
-        later = Delay(self.config.code_bits, self.config.cols - 1 - column)
-        m.submodules[f"deskew_{column}_{unit}"] = later
-        m.d.comb += later.i.eq(self.codes[column][unit].payload)
-        return later.o

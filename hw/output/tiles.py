@@ -4,29 +4,14 @@ from amaranth.hdl import Module
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from ..common.layout import layer_layout
+from ..common.layout import output_layout
 from ..common.turns import last_turn
 
-__all__ = ["TileCounter", "TileSignature"]
-
-
-class TileSignature(wiring.Signature):
-    """The tile that leaves.
-
-    Members
-    -------
-    last_col : Out(1)
-        Its column tile is the last one.
-    last : Out(1)
-        It is the last tile of the layer.
-    """
-
-    def __init__(self):
-        super().__init__({"last_col": Out(1), "last": Out(1)})
+__all__ = ["TileCounter"]
 
 
 class TileCounter(wiring.Component):
-    """Column tiles inside, pixel tiles outside.
+    """Pixel tiles inside, column tiles outside.
 
     Parameters
     ----------
@@ -35,25 +20,25 @@ class TileCounter(wiring.Component):
 
     Members
     -------
-    layer : In(layer_layout), start : In(1)
-        The layer, and its begin.
+    layer : In(output_layout), begin : In(1)
+        The layer, and its first cycle.
     step : In(1)
-        A tile has left.
-    tile : Out(TileSignature)
-        The tile that leaves next.
+        A tile leaves.
+    sweep_last, col_last : Out(1)
+        The tile that leaves next is the last one of its sweep; its column tile is the last one.
     """
 
     def __init__(self, config):
         self.config = config
         super().__init__({
-            "layer": In(layer_layout(config)), "start": In(1), "step": In(1),
-            "tile": Out(TileSignature()),
+            "layer": In(output_layout(config)), "begin": In(1), "step": In(1),
+            "sweep_last": Out(1), "col_last": Out(1),
         })
 
     def elaborate(self, platform):
         m = Module()
-        last_col = last_turn(m, "col", self.layer.col_tiles, begin=self.start, end=self.step)
-        last_pixel = last_turn(m, "pixel", self.layer.pixel_tiles, begin=self.start,
-                               end=self.step & last_col)
-        m.d.comb += [self.tile.last_col.eq(last_col), self.tile.last.eq(last_col & last_pixel)]
+        sweep_last = last_turn(m, "pixel", self.layer.pixel_tiles, begin=self.begin, end=self.step)
+        col_last = last_turn(m, "col", self.layer.col_tiles, begin=self.begin,
+                             end=self.step & sweep_last)
+        m.d.comb += [self.sweep_last.eq(sweep_last), self.col_last.eq(col_last)]
         return m

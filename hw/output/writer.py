@@ -1,27 +1,40 @@
-"""The writer: codes become planes in the activation banks, laid out for the layer that reads
+"""The writer: tiles of planes go into the activation banks, laid out for the layer that reads
 them."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal
-from amaranth.lib import stream, wiring
+from amaranth.hdl import Cat, Module, Signal
+from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
+from ..common.choice import choose
 from ..common.guard import Guard
-from ..common.layout import layer_layout
+from ..common.layout import output_layout
+from ..common.turns import last_turn
 from ..memory.activations import WriteSignature
-from .tiles import TileSignature
-from .walker import WriteWalker
+from .collect import Row, map_width
+from .place import OutputPlace
 
-__all__ = ["Writer"]
+__all__ = ["OutputPixel", "Writer"]
+
+
+class OutputPixel(data.StructLayout):
+    """One pixel on its way into the banks.
+
+    ``planes``, and its ``place``; ``written``: it is one of the map; ``full``: it ends its tile;
+    ``col_last``: its column tile is the last one; ``last``: it ends the layer.
+    """
+
+    def __init__(self, config):
+        super().__init__({
+            "planes": Row(config, map_width(config)), "place": OutputPlace(config),
+            "granules": config.granules, "written": 1, "full": 1, "col_last": 1, "last": 1})
 
 
 class Writer(wiring.Component):
-    """Writes one plane of one pixel per cycle: ``cols`` bits into a word of ``lanes``.
+    """Assembles tiles, and writes one plane of all pixels of a turn per cycle.
 
-    Planes are the outer loop, pixels the inner one. The first column tile of a word clears the
-    rest of it, so lanes without a channel always hold 0. A tile takes ``code_bits * rows`` cycles
-    from ``ready`` on. Its codes circulate in one ring per unit; in their last turn the codes of
-    the next tile may take their places, which is why tiles can follow each other without a second
-    buffer.
+    A tile is written while the next one is assembled: plane p of turn t, ``p * turns + t + 2``
+    cycles after the pixel that ended it was taken. The first column tile of a word clears the rest
+    of it, so lanes without a channel always hold 0.
 
     Parameters
     ----------
@@ -30,16 +43,13 @@ class Writer(wiring.Component):
 
     Members
     -------
-    layer : In(layer_layout), start : In(1)
-        The layer, and its begin.
-    tile : In(TileSignature)
-        The tile that is written.
-    rows : In(stream.Signature(cols * code_bits, always_ready=True)).array(units), ready : In(1)
-        Codes, see :class:`hw.output.collect.TileCollector`.
+    layer : In(output_layout), begin : In(1)
+        The layer, and its first cycle.
+    valid : In(1), pixel : In(OutputPixel)
+        Pixels in order. One that is ``full`` comes at least ``map_bits * turns`` cycles after the
+        one before.
     write : Out(WriteSignature)
         Write port of the activation banks.
-    tile_done : Out(1)
-        Last plane of the last pixel of a tile.
     done : Out(1)
         The last word of the layer is being written.
     fault : Out(1)
@@ -49,100 +59,93 @@ class Writer(wiring.Component):
     def __init__(self, config):
         self.config = config
         super().__init__({
-            "layer": In(layer_layout(config)), "start": In(1), "tile": In(TileSignature()),
-            "rows": In(stream.Signature(config.cols * config.code_bits, always_ready=True)
-                       ).array(config.units),
-            "ready": In(1),
-            "write": Out(WriteSignature(config)),
-            "tile_done": Out(1), "done": Out(1), "fault": Out(1),
+            "layer": In(output_layout(config)), "begin": In(1),
+            "valid": In(1), "pixel": In(OutputPixel(config)),
+            "write": Out(WriteSignature(config)), "done": Out(1), "fault": Out(1),
         })
 
     def elaborate(self, platform):
         m = Module()
-        config, layer = self.config, self.layer
-        m.submodules.walker = walker = WriteWalker(config)
-        running, active = Signal(), Signal()
-        row, row_last = Signal(range(max(config.drain_cycles, 2))), Signal()
-        unit, unit_last = Signal(range(max(config.units, 2)), init=config.units - 1), Signal()
-        plane, plane_last = Signal(range(max(config.code_bits, 2))), Signal()
-        plane_address = Signal(range(2 * config.activation_depth))
-        granule, granule_last = Signal(range(max(config.granules, 2))), Signal()
+        config, layer, pixel = self.config, self.layer, self.pixel
+        held = data.StructLayout({
+            "planes": Row(config, map_width(config)), "bank": range(max(config.rows, 2)),
+            # An address that lies outside keeps doing so, in one bit.
+            "address": range(2 * config.activation_depth), "written": 1, "first": 1})
+        assembled = [Signal(held, name=f"assembled_{r}") for r in range(config.rows)]
+        tile = [Signal(held, name=f"tile_{r}") for r in range(config.rows)]
+        full, active, tile_end = Signal(), Signal(), Signal()
+        turn_first = Signal(init=1)
+        inside = (config.activation_depth - 1).bit_length()
+        m.d.comb += full.eq(self.valid & pixel.full)
+        turn_end = last_turn(m, "row", layer.turns, begin=self.begin | full, end=self.valid)
+        with m.If(self.valid):
+            m.d.sync += turn_first.eq(turn_end)
+        with m.If(self.begin | full):
+            m.d.sync += turn_first.eq(1)
         m.d.comb += [
-            active.eq(self.ready | running),
-            row_last.eq(row == config.drain_cycles - 1), unit_last.eq(unit == 0),
-            plane_last.eq(plane + 1 == layer.code_bits),
-            granule_last.eq(granule == config.granules - 1),
-            self.tile_done.eq(active & row_last & unit_last & plane_last),
-            walker.layer.eq(layer), walker.start.eq(self.start),
-            walker.rotate.eq(active), walker.replace.eq(plane_last & self.tile.last_col),
-            walker.next_word.eq(plane_last & granule_last),
+            assembled[-1].planes.eq(pixel.planes), assembled[-1].bank.eq(pixel.place.bank),
+            assembled[-1].address.eq(Cat(pixel.place.address[:inside],
+                                         pixel.place.address[inside:].any())),
+            assembled[-1].written.eq(pixel.written), assembled[-1].first.eq(turn_first),
         ]
-        with m.If(active):
-            m.d.sync += [running.eq(1), row.eq(row + 1)]
-            with m.If(row_last):
-                m.d.sync += [row.eq(0), unit.eq(unit - 1)]
-                with m.If(unit_last):
-                    m.d.sync += [unit.eq(config.units - 1), plane.eq(plane + 1),
-                                 plane_address.eq(plane_address + layer.out_plane_words)]
-        with m.If(self.tile_done):
-            m.d.sync += [running.eq(0), plane.eq(0), plane_address.eq(0), granule.eq(granule + 1)]
-            with m.If(granule_last | self.tile.last_col):
-                m.d.sync += granule.eq(0)
+        with m.If(self.valid):
+            m.d.sync += [here.eq(behind) for here, behind in zip(assembled, assembled[1:])]
+        shown = Signal(data.StructLayout({
+            "granules": config.granules, "col_last": 1, "last": 1}))
+        with m.If(full):
+            m.d.sync += [here.eq(new) for here, new in zip(tile, assembled)]
+            # A pooled pixel is a tile of its own, in the last row.
+            m.d.sync += [here.written.eq(new.written & (layer.pool == 0))
+                         for here, new in zip(tile[:-1], assembled)]
+            m.d.sync += [shown.granules.eq(pixel.granules), shown.col_last.eq(pixel.col_last),
+                         shown.last.eq(pixel.last)]
 
-        codes = self._codes(m, active, unit)
-        bits = self._bits(m, codes, plane)
-        self._write(m, active & walker.place.valid, walker.place,
-                    walker.place.address + plane_address, bits, granule)
-        m.d.sync += self.done.eq(self.tile_done & self.tile.last)
+        plane = Signal(map_width(config))
+        offset = Signal(range(2 * config.activation_depth))
+        due = Signal(config.rows)
+        last_due = last_turn(m, "turn", layer.turns, begin=full, end=active)
+        last_plane = last_turn(m, "plane", layer.map_bits, begin=full, end=active & last_due)
+        m.d.comb += tile_end.eq(active & last_due & last_plane)
+        m.d.sync += due.eq(due << 1)
+        with m.If(last_due):
+            m.d.sync += [due.eq(Cat(row.first for row in tile)), plane.eq(plane << 1),
+                         offset.eq(offset + layer.out_plane_words)]
+        with m.If(tile_end | self.begin):
+            m.d.sync += active.eq(0)
+        with m.If(full):
+            m.d.sync += [active.eq(1), plane.eq(1), offset.eq(0),
+                         due.eq(Cat(row.first for row in assembled))]
+        self._write(m, tile, shown, active, due, plane, offset)
+        m.d.sync += self.done.eq(tile_end & shown.last)
         return m
 
-    def _codes(self, m, active, unit):
-        """Codes of the pixel in turn: the top unit's rows first, as they arrive first."""
-        config = self.config
-        width, last = config.cols * config.code_bits, config.drain_cycles - 1
-        front = Signal(width)
-        for u in range(config.units):
-            ring = [Signal(width, name=f"ring_{u}_{r}") for r in range(config.drain_cycles)]
-            with m.If(unit == u):
-                m.d.comb += front.eq(ring[0])
-            row = self.rows[u]
-            with m.If(row.valid | (active & (unit == u))):
-                m.d.sync += ring[last].eq(Mux(row.valid, row.payload, ring[0]))
-                m.d.sync += [ring[r].eq(ring[r + 1]) for r in range(last)]
-        return front
-
-    def _bits(self, m, codes, plane):
-        """The bit of every column on the plane being written; absent columns give 0."""
-        config, layer = self.config, self.layer
-        table = Cat(layer.planes_low, layer.planes_high)
-        column = Signal(16)
-        with m.Switch(plane):
-            for p in range(config.code_bits):
-                with m.Case(p):
-                    m.d.comb += column.eq(Cat(table[4 * code + p] for code in range(16)))
-        bits = Signal(config.cols)
-        for c in range(config.cols):
-            code = codes.word_select(c, config.code_bits)
-            present = ~self.tile.last_col | (layer.last_cols > c)
-            m.d.comb += bits[c].eq(column.bit_select(code, 1) & present)
-        return bits
-
-    def _write(self, m, valid, place, address, bits, granule):
-        config = self.config
-        bank, first = Signal.like(place.bank), Signal()
-        stored, active = Signal(config.cols), Signal()
-        granules, full_address = Signal(config.granules), Signal(len(address))
+    def _write(self, m, tile, shown, active, due, plane, offset):
+        """Rows that are due cross over to the banks that their pixels lie in."""
+        config, layer, write = self.config, self.layer, self.write
+        present, depth = Signal(config.cols), config.activation_depth
+        bits = [Signal(config.cols, name=f"bits_{r}") for r in range(config.rows)]
+        addresses = [Signal.like(row.address, name=f"address_{r}") for r, row in enumerate(tile)]
+        moved = Signal.like(offset)
         m.d.sync += [
-            active.eq(valid), bank.eq(place.bank), full_address.eq(address), stored.eq(bits),
-            first.eq(granule == 0),
-            granules.eq(Mux(granule == 0, ~0, 1 << granule)),
+            present.eq(Cat(~shown.col_last | (layer.last_cols > c) for c in range(config.cols))),
+            write.granules.eq(shown.granules), write.clear.eq(shown.granules[0]),
+            moved.eq(offset),
         ]
-        rest = Cat(Mux(first, 0, stored) for _ in range(config.granules - 1))
-        m.submodules.guard = guard = Guard(len(full_address), config.activation_depth)
-        m.d.comb += [
-            guard.valid.eq(active), guard.i.eq(full_address), self.fault.eq(guard.fault),
-            self.write.granules.eq(granules),
-            self.write.address.eq(guard.o),
-            self.write.data.eq(Cat(stored, rest)),
-        ]
-        m.d.comb += [self.write.banks[b].eq(active & (bank == b)) for b in range(config.rows)]
+        for row, here, address in zip(tile, bits, addresses):
+            m.d.sync += [address.eq(row.address), here.eq(Cat(
+                choose((plane[p], planes[p]) for p in range(len(plane)))
+                for planes in row.planes))]
+        goes = Cat(active & due[r] & row.written for r, row in enumerate(tile))
+        faults = Signal(config.rows)
+        for b in range(config.rows):
+            chosen = Signal(config.rows, name=f"chosen_{b}")
+            word = Signal(range(4 * depth), name=f"word_{b}")
+            m.submodules[f"guard_{b}"] = guard = Guard(len(word), depth)
+            m.d.sync += chosen.eq(Cat(goes[r] & (row.bank == b) for r, row in enumerate(tile)))
+            m.d.comb += [
+                word.eq(choose(zip(chosen, addresses)) + moved),
+                guard.i.eq(word), guard.valid.eq(write.banks[b]), faults[b].eq(guard.fault),
+                write.banks[b].eq(chosen.any()), write.address[b].eq(guard.o),
+                write.data[b].eq(choose(zip(chosen, bits)) & present),
+            ]
+        m.d.comb += self.fault.eq(faults.any())

@@ -19,35 +19,19 @@ time, and sweeps that begin alike are alike: few are walked. The host is taken t
 from dataclasses import dataclass
 
 from .descriptor import DESCRIPTOR
+from .latency import (
+    PARAMETER_CYCLES,
+    code_latency,
+    first_issue_cycles,
+    raw_latency,
+    rescale_cycles,
+)
 
-__all__ = ["FIRST_ISSUE_CYCLES", "LayerCycles", "PARAMETER_CYCLES", "RunCycles", "SCALE_LATENCY",
-           "code_latency", "pass_steps", "predict_layer", "predict_run", "raw_latency"]
-
-FEED_LATENCY = 6
-"""Cycles from the gate to the top row of the array: sums, addresses, bank, output register,
-rotator."""
-
-ELEMENT_LATENCY = 2
-"""Cycles through an element, besides its popcount."""
-
-SCALE_LATENCY = 4
-"""Cycles from a count to its accumulator at the output of the scale-and-accumulate unit."""
-
-PARAMETER_CYCLES = 4
-"""Cycles to load the parameters of a column tile, besides one per entry."""
+__all__ = ["FETCH_CYCLES", "LayerCycles", "RunCycles", "pass_steps", "predict_layer",
+           "predict_run"]
 
 FETCH_CYCLES = DESCRIPTOR.used + 2
 """Cycles to fetch a descriptor; hidden under the layer before, if that is longer."""
-
-
-def first_issue_cycles(config):
-    """Cycles from a layer's first cycle to its first step: table look-ups, or the first tile's
-    positions."""
-    return max(FIRST_ISSUE_CYCLES, config.rows + 1)
-
-
-FIRST_ISSUE_CYCLES = 8
-"""Cycles of table look-ups before the first step."""
 
 
 @dataclass(frozen=True)
@@ -91,30 +75,6 @@ def pass_steps(terms):
     return tuple(passes)
 
 
-def _accumulator_cycles(config):
-    """Cycles from the gate until the last accumulator of a tile leaves its unit."""
-    return (FEED_LATENCY + ELEMENT_LATENCY + config.popcount_stages
-            + (config.rows - 1) + (config.cols - 1)
-            + SCALE_LATENCY + config.drain_cycles - 1)
-
-
-def raw_latency(config):
-    """Cycles from the gate until the last word of a raw tile is taken: behind three words of
-    header."""
-    return _accumulator_cycles(config) + 4 + config.rows * config.cols
-
-
-def code_latency(config, descriptor):
-    """Cycles from the gate until the last word of a tile of codes is written."""
-    latency = _accumulator_cycles(config) + config.code_bits + 3
-    if descriptor["rescale"]:
-        latency += config.drain_cycles
-    if descriptor["pool"]:
-        return (latency + config.rows * descriptor["pool_cycles"]
-                + descriptor["map_bits"] + 1)
-    return latency + descriptor["map_bits"] * descriptor["turns"]
-
-
 class _Gate:
     """The gate, walked step by step that ends a pass; time 0 is the last step of the tile before.
 
@@ -127,7 +87,7 @@ class _Gate:
     """
 
     def __init__(self, config, descriptor, *, time, drained, tile, loaded, raw_free):
-        self.descriptor, self.drain_cycles = descriptor, config.drain_cycles
+        self.config, self.descriptor = config, descriptor
         self.time, self.drained, self.tile, self.loaded = time, drained, tile, loaded
         self.raw_free = raw_free
         self.drain = self.input = self.output = 0
@@ -137,9 +97,9 @@ class _Gate:
         load = self.descriptor["block"] + PARAMETER_CYCLES
         for index, steps in enumerate(passes):
             self.time += steps
-            wait = self.drain_cycles
+            wait = self.config.drain_cycles
             if index == 0 and self.descriptor["rescale"] and self.drained == self.tile:
-                wait *= 2
+                wait = rescale_cycles(self.config)
             self.drain += self._until(self.drained + wait)
             if index == 0 and first_of_sweep:
                 self.input += self._until(self.loaded + load)

@@ -40,8 +40,8 @@ from .record import Field, Record
 
 __all__ = ["BORDER_CLASSES", "COLUMN_FIELDS", "DESCRIPTOR", "DESCRIPTOR_TAG", "FEED_FIELDS",
            "MAX_CODE_BITS", "MAX_MAP", "MAX_MAP_BITS", "MAX_PLANES", "MAX_POOL", "MAX_STRIDE",
-           "MAX_TERMS", "OUTPUT_FIELDS", "PAIR", "POOLS", "TAP", "TERM", "descriptor_limits",
-           "first_violation"]
+           "MAX_TERMS", "OUTPUT_FIELDS", "PAIR", "POOLS", "RESCALE_DOWN", "RESCALE_SHIFTS", "TAP",
+           "TERM", "descriptor_limits", "first_violation"]
 
 MAX_STRIDE = 15
 """Largest stride."""
@@ -63,6 +63,12 @@ MAX_TERMS = 15
 
 MAX_POOL = 15
 """Largest height and width of a pooled window."""
+
+RESCALE_SHIFTS = (4, 8, 12)
+"""Right shifts of an accumulator before it is multiplied."""
+
+RESCALE_DOWN = 16
+"""Right shift of the sum of product and addend."""
 
 BORDER_CLASSES = 4
 """Classes of lines, and of columns, which have biases of their own."""
@@ -104,8 +110,9 @@ DESCRIPTOR = Record(
     (Field("passes", 16, "passes of a tile"),
      Field("scale_base", 16, "first scale; one per column tile and pass, in that order")),
     (Field("parameter_base", 16, "first entry in the parameter banks; one block per column tile"),
-     Field("shift", 5, "right shift of an accumulator before it is multiplied"),
-     Field("down", 5, "right shift of the sum of product and addend")),
+     Field("shift", 5, "right shift of an accumulator before it is multiplied: index into "
+                       "RESCALE_SHIFTS"),
+     Field("down", 5, "reserved; product and addend are shifted by RESCALE_DOWN; 0")),
     (Field("border_top", 2, "lines at the top with a bias of their own"),
      Field("border_bottom", 2, "lines at the bottom with a bias of their own"),
      Field("border_left", 2, "columns at the left with a bias of their own"),
@@ -153,8 +160,7 @@ FEED_FIELDS = (
 
 COLUMN_FIELDS = (
     "raw", "rescale", "code_bits", "col_tiles", "pixel_tiles", "block", "passes", "scale_base",
-    "parameter_base", "shift", "down", "border_top", "border_bottom", "border_left",
-    "border_right")
+    "parameter_base", "shift", "border_top", "border_bottom", "border_left", "border_right")
 """Fields of a descriptor that the columns read."""
 
 OUTPUT_FIELDS = (
@@ -246,7 +252,7 @@ def descriptor_limits(config):
         "tile_cycles": (config.rows, (1 << 16) - 1), "images": (1, MAX_MAP), "needs": (0, 0),
         "term_base": (0, terms), "weight_base": (0, weights), "col_tile_words": (1, weights),
         "passes": (1, scales), "scale_base": (0, scales), "parameter_base": (0, parameters),
-        "shift": (0, config.acc_bits - 1), "down": (0, config.acc_bits - 1),
+        "shift": (0, len(RESCALE_SHIFTS) - 1 if wide else 0), "down": (0, 0),
         **{f"border_{side}": (0, classes) for side in ("top", "bottom", "left", "right")},
         "pool": (0, 2 if pooled else 0), "pool_window_x": window, "pool_window_y": window,
         "pool_stride_x": window, "pool_stride_y": window,

@@ -1,10 +1,19 @@
 """Program of an image that comes from a file: that its machine can execute every layer of it."""
 
-from xnorloom.hw.spec.descriptor import descriptor_limits
+import math
+
+from xnorloom.hw.spec.descriptor import (
+    BORDER_CLASSES,
+    MAX_CODE_BITS,
+    POOLS,
+    descriptor_limits,
+)
 from xnorloom.hw.spec.memory import Memory, banks
 
 from ..errors import ImageError
+from .check_terms import check_terms
 from .layout import MapLayout
+from .walk import Walk, pool_reach, turns_needed
 
 __all__ = ["check_program"]
 
@@ -59,43 +68,66 @@ class _Layer:
     def equal(self, name, wanted):
         self.demand(f"field {name}", wanted, self.fields[name], self.fields[name] == wanted)
 
-    def at_most(self, name, most):
-        self.demand(f"field {name}", f"at most {most}", self.fields[name],
-                    self.fields[name] <= most)
+    def inside(self, what, start, count, memory):
+        """Every entry that is read must be in the image."""
+        contents = self.image.memories.get(memory)
+        have = 0 if contents is None else contents.shape[1]
+        self.demand(what, f"at most {have - count}, for {count} of the {have} entries "
+                    f"of the {memory.name.lower()} memory", start, start + count <= have)
 
     def check(self, maps):
         for name, (low, high) in descriptor_limits(self.config).items():
             value = self.fields[name]
             self.demand(f"field {name}", f"from {low} to {high}", value, low <= value <= high)
+        sources = [maps[term["source"]] for term in self.layer["terms"]]
+        for described in sources:
+            self.check_map("input", described)
         self.check_shape()
-        self.check_map("input", maps[self.layer["source"]])
+        walk = self.check_walk(sources)
         self.check_tables()
+        check_terms(self, sources)
         if not self.layer["raw"]:
             self.check_map("output", self.layer["output"])
-            self.check_output(MapLayout(**self.layer["output"]["layout"]))
-        self.check_taps()
-        self.check_pairs()
+            self.check_codes(walk)
 
     def check_shape(self):
         """What metadata and descriptor both say."""
         fields, layer = self.fields, self.layer
-        outputs, height, width = layer["out_shape"]
+        outputs = layer["out_shape"][0]
         self.equal("raw", int(layer["raw"]))
-        self.equal("out_height", height)
-        self.equal("out_width", width)
-        self.equal("groups", layer["groups"])
-        self.equal("pairs", layer["pairs"])
-        self.equal("passes_per_group", layer["passes"])
+        self.equal("passes", layer["passes"])
+        self.equal("terms", len(layer["terms"]) + len(layer["constants"]))
         tiles = -(-outputs // self.config.cols)
         self.equal("col_tiles", tiles)
         self.equal("last_cols", outputs - (tiles - 1) * self.config.cols)
-        self.demand("field pitch_x", f"at least {width}", fields["pitch_x"],
-                    fields["pitch_x"] >= width)
-        self.demand("field pitch_y", f"at least {height}", fields["pitch_y"],
-                    fields["pitch_y"] >= height)
-        self.equal("pixels", self.image.batch * fields["pitch_x"] * fields["pitch_y"])
-        last = ((self.image.batch - 1) * fields["pitch_y"] + height - 1) * fields["pitch_x"] + width
-        self.equal("pixel_tiles", -(-last // self.config.rows))
+        self.equal("out_lines", layer["map"][0])
+        self.equal("walk_width", layer["map"][1] * self.image.batch)
+        for sides, size in (("top", "bottom"), layer["map"][0]), (("left", "right"),
+                                                                 layer["map"][1]):
+            ends = sum(fields[f"border_{side}"] for side in sides)
+            self.demand(f"fields border_{sides[0]} and border_{sides[1]}",
+                        f"together at most {min(BORDER_CLASSES, size) - 1}", ends,
+                        ends < min(BORDER_CLASSES, size))
+
+    def check_walk(self, sources):
+        """Virtual pixels against the pitch of the maps that are read."""
+        pitch = sources[0]["layout"]["pitch_x"]
+        for described in sources:
+            value = described["layout"]["pitch_x"]
+            self.demand("input layout pitch_x", f"{pitch}, that of its first term", value,
+                        value == pitch)
+        reach = tuple(self.layer["map"])
+        if self.layer["pool"] is not None:
+            reach = pool_reach(reach, *self.pool())
+        self.demand("input layout pitch_x", f"at least {reach[1]}", pitch, pitch >= reach[1])
+        walk = Walk.of(reach, self.config.rows, self.image.batch, pitch)
+        for name, wanted in walk.fields().items():
+            self.equal(name, wanted)
+        return walk
+
+    def pool(self):
+        """Window, stride and padding."""
+        return tuple(self.layer["pool"][key] for key in ("window", "stride", "padding"))
 
     def check_map(self, which, described):
         """A stored map against machine, batch and memory."""
@@ -104,79 +136,77 @@ class _Layer:
                              ("images", self.image.batch)):
             value = getattr(layout, name)
             self.demand(f"{which} layout {name}", wanted, value, value == wanted)
-        reach = -(-layout.height // layout.stride_y), -(-layout.width // layout.stride_x)
-        for name, least in zip(("pitch_y", "pitch_x"), reach, strict=True):
+        least = -(-layout.width // layout.stride_x)
+        self.demand(f"{which} layout pitch_x", f"at least {least}", layout.pitch_x,
+                    layout.pitch_x >= least)
+        for name in ("phase_y_banks", "phase_x_banks"):
             value = getattr(layout, name)
-            self.demand(f"{which} layout {name}", f"at least {least}", value, value >= least)
+            self.demand(f"{which} layout {name}", f"at most {self.config.rows - 1}", value,
+                        value < self.config.rows)
         depth, end = self.config.activation_depth, described["base"] + layout.bank_words
         self.demand(f"end of its {which} map", f"at most {depth}", end, end <= depth)
-        if which == "output":
-            return
-        self.equal("activation_base", described["base"])
-        self.equal("words", layout.words)
-        self.equal("tile_words", layout.tile_words)
-        self.equal("pitch_y", layout.pitch_y)
-        self.equal("pitch_x", layout.pitch_x)
 
     def check_tables(self):
-        """Every entry that the layer reads must be in the image."""
-        fields = self.fields
-        tiles, groups = fields["col_tiles"], fields["groups"]
-        passes = groups * fields["passes_per_group"]
-        block = 1 << fields["code_bits"]
-        self.inside("tap_base", groups * fields["taps_per_group"], Memory.TAPS)
-        self.inside("pair_base", fields["pairs"], Memory.PAIRS)
-        self.inside("weight_base", tiles * fields["col_tile_words"], Memory.WEIGHTS)
-        self.inside("scale_base", tiles * passes, Memory.SCALES)
-        self.inside("bias_base", tiles, Memory.BIASES)
-        self.inside("pad_base", fields["tile_words"], Memory.ACTIVATIONS)
+        """Weights, scales and parameters of all column tiles."""
+        fields, tiles = self.fields, self.fields["col_tiles"]
+        classes = any(fields[f"border_{side}"] for side in ("top", "bottom", "left", "right"))
+        block = BORDER_CLASSES ** 2 if classes else 1
         if not fields["raw"]:
-            self.inside("threshold_base", tiles * block, Memory.THRESHOLDS)
-            self.demand("field threshold_base", f"a multiple of {block}", fields["threshold_base"],
-                        fields["threshold_base"] % block == 0)
+            block += 2 if fields["rescale"] else (1 << fields["code_bits"]) - 1
+        self.equal("block", block)
+        for name, count, memory in (
+                ("weight_base", tiles * fields["col_tile_words"], Memory.WEIGHTS),
+                ("scale_base", tiles * fields["passes"], Memory.SCALES),
+                ("parameter_base", tiles * block, Memory.PARAMETERS)):
+            self.inside(f"field {name}", fields[name], count, memory)
 
-    def inside(self, name, count, memory):
-        contents = self.image.memories.get(memory)
-        have = 0 if contents is None else contents.shape[1]
-        self.demand(f"field {name}", f"at most {have - count}, for {count} of the {have} entries "
-                    f"of the {memory.name.lower()} memory", self.fields[name],
-                    self.fields[name] + count <= have)
-
-    def check_output(self, layout):
-        """The descriptor against the layout of the map that the layer writes."""
-        output = self.layer["output"]
-        self.equal("code_bits", layout.planes)
+    def check_codes(self, walk):
+        """How codes are found, pooled and written."""
+        fields, layer, output = self.fields, self.layer, self.layer["output"]
+        layout = MapLayout(**output["layout"])
+        if not fields["rescale"]:
+            most = self.config.code_bits
+            self.demand("field code_bits", f"at most {most}", fields["code_bits"],
+                        fields["code_bits"] <= most)
+        self.equal("map_bits", layout.planes)
+        self.demand("output code table", f"binary where it has more than {MAX_CODE_BITS} planes",
+                    "a table of its own", layout.planes <= MAX_CODE_BITS or all(
+                        sum(bit << plane for plane, bit in enumerate(row)) == code
+                        for code, row in enumerate(output["table"])))
         for name, wanted in layout.output_fields(output["base"], output["table"]).items():
-            # A step from line phase to line phase that is never taken may have any value.
-            if name != "out_phase_y" or min(layout.height, layout.stride_y) > 1:
-                self.equal(name, wanted)
+            self.equal(name, wanted)
+        if layer["pool"] is not None:
+            self.check_pool()
+            return
+        self.equal("pool", POOLS["none"])
+        self.equal("code_bits", layout.planes)
+        self.equal("out_walk", walk.places)
+        self.equal("turns", turns_needed(layout, walk.pixels(layer["map"]), self.config.rows))
+        self.equal("tile_cycles", max(self.config.rows, fields["map_bits"] * fields["turns"]))
 
-    def check_taps(self):
-        """Kernel taps: the bank of row 0."""
-        for index, tap in enumerate(self.image.taps(self.fields)):
-            self.demand(f"tap {index} field rotation", f"at most {self.config.rows - 1}",
-                        tap["rotation"], tap["rotation"] < self.config.rows)
-
-    def check_pairs(self):
-        """Plane pairs: passes that begin, double and end as the machine can."""
-        fields, drained, passes = self.fields, True, 0
-        pairs = self.image.pairs(fields)
-        span = fields["groups"] * fields["taps_per_group"] * fields["words"]
-        for index, pair in enumerate(pairs):
-            for name, most in (("activation_offset", fields["tile_words"] - fields["words"]),
-                               ("weight_offset", fields["col_tile_words"] - span)):
-                self.demand(f"pair {index} field {name}", f"at most {most}", pair[name],
-                            pair[name] <= most)
-            self.demand(f"pair {index} field clear",
-                        "1 where a pass begins" if drained else "0 inside a pass",
-                        pair["clear"], pair["clear"] == drained)
-            can_double = self.config.doubling and not drained
-            self.demand(f"pair {index} field double",
-                        "0 where a pass begins" if self.config.doubling
-                        else "0 on a machine without doubling",
-                        pair["double"], can_double or not pair["double"])
-            drained = bool(pair["drain"])
-            passes += drained
-        self.demand(f"pair {len(pairs) - 1} field drain", "1 at the end of the layer", 0, drained)
-        self.demand("number of pairs marked drain", f"{fields['passes_per_group']}, as its field "
-                    "passes_per_group says", passes, passes == fields["passes_per_group"])
+    def check_pool(self):
+        """Fields of pooling."""
+        fields, layer, config = self.fields, self.layer, self.config
+        window, stride, padding = self.pool()
+        bits = fields["code_bits"]
+        if layer["pool"]["kind"] == "sum":
+            bits = (math.prod(window) * ((1 << bits) - 1)).bit_length()
+        self.equal("map_bits", bits)
+        self.equal("pool", POOLS[layer["pool"]["kind"]])
+        lines, width = layer["out_shape"][1:]
+        windows = [-(-size // step) for size, step in zip(window, stride, strict=True)]
+        for axis, name in enumerate("yx"):
+            self.equal(f"pool_window_{name}", window[axis])
+            self.equal(f"pool_stride_{name}", stride[axis])
+            self.equal(f"pool_open_{name}", windows[axis])
+        self.equal("pool_top", padding[0])
+        self.equal("pool_left", padding[2])
+        self.equal("pool_lines", lines)
+        self.equal("pool_width", width)
+        self.equal("out_walk", width * self.image.batch)
+        self.equal("turns", 1)
+        self.equal("pool_cycles", max(fields["map_bits"], math.prod(windows)))
+        self.equal("tile_cycles", config.rows * fields["pool_cycles"])
+        entries = windows[0] * width * self.image.batch
+        self.demand("pooled pixels open at a time", f"at most {config.pool_depth}", entries,
+                    entries <= config.pool_depth)

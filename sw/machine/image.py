@@ -146,6 +146,9 @@ class Image:
         magic, version, fingerprint, size = _HEADER.unpack_from(data)
         if magic != FILE_MAGIC:
             raise ImageError(f"Image must start with {FILE_MAGIC!r}, not {magic!r}")
+        if version == 1:
+            raise ImageError(f"Image must be of format version {FORMAT_VERSION}, not 1: compile "
+                             "the network again with this version")
         if version != FORMAT_VERSION:
             raise ImageError(f"Image must be of format version {FORMAT_VERSION}, not {version}")
         if size != len(data):

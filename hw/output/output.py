@@ -1,0 +1,170 @@
+"""The output: what comes out of the columns goes into the activation banks, or to the host."""
+
+from amaranth.hdl import Module, Signal, signed
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from ..common.delay import Delay
+from ..common.layout import output_layout
+from ..memory.activations import WriteSignature
+from .collect import TileCollector, code_width
+from .pixels import PixelWalker
+from .place import PlaceWalker
+from .planes import PlaneTable
+from .pool import POOL_LATENCY, Pool
+from .raw import RawEmitter
+from .tiles import TileCounter
+from .writer import Writer
+
+__all__ = ["OUTPUT_BEGIN_CYCLES", "Output"]
+
+OUTPUT_BEGIN_CYCLES = 18
+"""Cycles from a layer's begin to its first code at the earliest: the table of planes is filled."""
+
+
+class _Flags(data.Struct):
+    """What is known of a pixel when it is begun; see :class:`hw.output.writer.OutputPixel`.
+
+    ``valid``: there is one; ``taken``: it has a place on the output map; ``sweep_end``: it ends the
+    sweep.
+    """
+
+    valid: 1
+    taken: 1
+    written: 1
+    full: 1
+    sweep_end: 1
+    col_last: 1
+
+
+class Output(wiring.Component):
+    """Takes the codes, or the accumulators, of all tiles of a layer.
+
+    A layer begins in the first cycle in which it is valid; its first code may come
+    ``OUTPUT_BEGIN_CYCLES`` later. Let the last code of the last column come in cycle 0, and
+    ``lead`` be 6 on a machine that can pool, and 2 on one that cannot. ``layer.ready`` is high in
+    the cycle in which the last word is being written,
+
+    - ``lead + map_bits * turns`` without pooling,
+    - ``lead + map_bits + (rows - 1) * (pool_cycles - 1)`` with it,
+
+    and in a raw layer in the cycle after the last word was taken, together with ``raw_done``. The
+    first word of a raw tile is offered in the cycle after ``arrived``.
+
+    Parameters
+    ----------
+    config : MachineConfig
+        Machine.
+
+    Members
+    -------
+    layer : In(stream.Signature(output_layout))
+        The layer; taken at its end.
+    codes : In(stream.Signature(code_width, always_ready=True)).array(cols, units)
+        See :class:`hw.output.collect.TileCollector`.
+    acc : In(signed(acc_bits)).array(cols, units), pop : Out(1).array(cols, units)
+        Oldest accumulator of every unit.
+    arrived : In(1)
+        The last accumulator of a raw tile enters its ring.
+    write : Out(WriteSignature)
+        Write port of the activation banks.
+    raw_request : Out(1), raw : Out(stream.Signature(32))
+        A tile of accumulators for the host.
+    raw_done : Out(1)
+        A raw tile has left in the cycle before.
+    fault : Out(1)
+        A word lies outside the banks.
+    """
+
+    def __init__(self, config):
+        self.config = config
+        super().__init__({
+            "layer": In(stream.Signature(output_layout(config))),
+            "codes": In(stream.Signature(code_width(config), always_ready=True)
+                        ).array(config.cols, config.units),
+            "acc": In(signed(config.acc_bits)).array(config.cols, config.units),
+            "pop": Out(1).array(config.cols, config.units),
+            "arrived": In(1),
+            "write": Out(WriteSignature(config)),
+            "raw_request": Out(1), "raw": Out(stream.Signature(32)), "raw_done": Out(1),
+            "fault": Out(1),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        config, layer = self.config, self.layer.payload
+        m.submodules.collector = collector = TileCollector(config)
+        m.submodules.tiles = tiles = TileCounter(config)
+        m.submodules.pixels = pixels = PixelWalker(config)
+        m.submodules.places = places = PlaceWalker(config)
+        m.submodules.table = table = PlaneTable(config)
+        m.submodules.writer = writer = Writer(config)
+        m.submodules.raw = raw = RawEmitter(config)
+        running, begin, raw_last = Signal(), Signal(), Signal()
+        m.d.comb += begin.eq(self.layer.valid & ~running)
+        with m.If(begin):
+            m.d.sync += running.eq(1)
+        with m.If(self.layer.ready):
+            m.d.sync += running.eq(0)
+        for block in (tiles, pixels, places, table, writer):
+            m.d.comb += block.layer.eq(layer)
+        for block in (tiles, pixels, places, table, writer, raw):
+            m.d.comb += block.begin.eq(begin)
+        for c, column in enumerate(self.codes):
+            for u, codes in enumerate(column):
+                wiring.connect(m, wiring.flipped(codes), collector.codes[c][u])
+                m.d.comb += [raw.acc[c][u].eq(self.acc[c][u]), self.pop[c][u].eq(raw.pop[c][u])]
+        wiring.connect(m, raw.o, wiring.flipped(self.raw))
+        wiring.connect(m, writer.write, wiring.flipped(self.write))
+
+        pixel, flags = writer.pixel, self._pixels(m, begin, collector, pixels, tiles, table)
+        # That a raw tile has left comes from the far end of the link: a cycle to cross the chip.
+        m.d.sync += [self.raw_done.eq(raw.tile_done),
+                     raw_last.eq(raw.tile_done & tiles.sweep_last & tiles.col_last)]
+        m.d.comb += [
+            pixels.sweep_last.eq(tiles.sweep_last),
+            tiles.step.eq((pixels.step & pixels.tile_end) | raw.tile_done),
+            raw.arrived.eq(self.arrived & layer.raw), self.raw_request.eq(raw.request),
+            places.step.eq(flags.valid & flags.taken),
+            places.restart.eq(flags.valid & flags.sweep_end),
+            writer.valid.eq(flags.valid), pixel.planes.eq(table.planes),
+            pixel.place.eq(places.place), pixel.granules.eq(places.granules),
+            pixel.written.eq(flags.written), pixel.full.eq(flags.full),
+            pixel.col_last.eq(flags.col_last), pixel.last.eq(flags.sweep_end & flags.col_last),
+            self.fault.eq(writer.fault), self.layer.ready.eq(writer.done | raw_last),
+        ]
+        return m
+
+    def _pixels(self, m, begin, collector, pixels, tiles, table):
+        """Pixels, or pooled ones, on their way from the columns to the table of planes.
+
+        Returns
+        -------
+        View of _Flags
+            What is known of the pixel at the table.
+        """
+        config, layer = self.config, self.layer.payload
+        latency = POOL_LATENCY if config.pool_depth else 1
+        m.submodules.flags = later = Delay(_Flags, latency)
+        known = later.i
+        m.d.comb += [known.sweep_end.eq(pixels.sweep_end), known.col_last.eq(tiles.col_last)]
+        if not config.pool_depth:
+            codes = Signal.like(table.codes)
+            m.d.sync += [code.eq(came) for code, came in zip(codes, collector.row.payload)]
+            m.d.comb += [
+                pixels.step.eq(collector.row.valid), table.codes.eq(codes),
+                known.valid.eq(collector.row.valid), known.taken.eq(1),
+                known.written.eq(pixels.alive), known.full.eq(pixels.tile_end),
+            ]
+            return later.o
+        m.submodules.pool = pool = Pool(config)
+        wiring.connect(m, collector.row, pool.row)
+        pooled = layer.pool != 0
+        m.d.comb += [
+            pool.layer.eq(layer), pool.begin.eq(begin), pool.alive.eq(pixels.alive),
+            pool.line_end.eq(pixels.line_end), pool.sweep_end.eq(pixels.sweep_end),
+            pixels.step.eq(pool.step), table.codes.eq(pool.codes),
+            known.valid.eq(pool.event), known.taken.eq(pool.pixel_out | ~pooled),
+            known.written.eq(pool.pixel_out), known.full.eq(pixels.tile_end | pooled),
+        ]
+        return later.o

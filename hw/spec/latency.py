@@ -1,0 +1,78 @@
+"""Latencies of the machine's rigid parts, in cycles."""
+
+__all__ = ["ELEMENT_LATENCY", "FEED_LATENCY", "FIRST_ISSUE_CYCLES", "PARAMETER_CYCLES",
+           "SCALE_LATENCY", "code_latency", "drained_latency", "first_issue_cycles", "raw_latency",
+           "rescale_cycles", "rescale_delay", "rescaled_latency", "staircase_latency",
+           "threshold_levels"]
+
+FIRST_ISSUE_CYCLES = 7
+"""Cycles of table look-ups before a layer's first step."""
+
+FEED_LATENCY = 6
+"""Cycles from the gate to the top row of the array: sums, addresses, bank, output register,
+rotator."""
+
+ELEMENT_LATENCY = 2
+"""Cycles through an element, besides its popcount."""
+
+SCALE_LATENCY = 4
+"""Cycles from a count to its accumulator at the output of the scale-and-accumulate unit."""
+
+PARAMETER_CYCLES = 2
+"""Cycles by which the first pass of a sweep follows the first one of the sweep before, on top of
+the entries of a block."""
+
+
+def first_issue_cycles(config):
+    """Cycles from a layer's first cycle to its first step: table look-ups, or the first tile's
+    positions."""
+    return max(FIRST_ISSUE_CYCLES, config.rows + 1)
+
+
+def drained_latency(config):
+    """Cycles from the gate until the last count of a pass leaves the last column."""
+    return (FEED_LATENCY + ELEMENT_LATENCY + config.popcount_stages
+            + (config.rows - 1) + (config.cols - 1) + config.drain_cycles - 1)
+
+
+def threshold_levels(config):
+    """Levels of the threshold pipeline; two of them keep multiplier and addend, too."""
+    return max(config.code_bits, 2 if config.rescale else 1)
+
+
+def staircase_latency(config):
+    """Cycles from a tile's final count to its code found by thresholds."""
+    return SCALE_LATENCY + threshold_levels(config)
+
+
+def rescale_delay(config):
+    """Cycles from a tile's final count to the multiplication of its accumulator."""
+    return max(config.drain_cycles, SCALE_LATENCY)
+
+
+def rescaled_latency(config):
+    """Cycles from a tile's final count to its code found by multiplication."""
+    return rescale_delay(config) + SCALE_LATENCY + 1
+
+
+def rescale_cycles(config):
+    """Least cycles, in a layer with ``rescale``, from the end of a tile's last pass to the end of
+    the next pass: the multiplier serves the counts, and then the accumulators."""
+    return rescale_delay(config) + config.drain_cycles
+
+
+def raw_latency(config):
+    """Cycles from the gate until a raw tile is known to have left: behind three words of header,
+    and one cycle to cross the chip."""
+    return drained_latency(config) + SCALE_LATENCY + 5 + config.rows * config.cols
+
+
+def code_latency(config, descriptor):
+    """Cycles from the gate until the last word of a tile of codes is written."""
+    found = rescaled_latency(config) if descriptor["rescale"] else staircase_latency(config)
+    lead = 6 if config.pool_depth else 2
+    output = lead + descriptor["map_bits"] * descriptor["turns"]
+    if descriptor["pool"]:
+        output = (lead + descriptor["map_bits"]
+                  + (config.rows - 1) * (descriptor["pool_cycles"] - 1))
+    return drained_latency(config) + found + output
