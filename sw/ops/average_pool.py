@@ -8,15 +8,12 @@ import torch.nn.functional as F
 from torch import nn
 
 from ..bitplanes import BitPlanes
+from .limits import MAX_MAP_BITS, MAX_POOL
 from .max_pool import as_edges, as_plane, pool_attributes
 from .operator import Operator, Refused, register
 from .values import Map
 
 __all__ = ["AveragePool"]
-
-MAX_BITS = 8
-"""Widest code that is stored."""
-
 
 class AveragePool(Operator):
     """``torch.nn.AvgPool2d``, ``AvgPool1d``, ``AdaptiveAvgPool2d`` and ``1d``, their functional
@@ -72,13 +69,15 @@ class AveragePool(Operator):
         window, stride = as_plane(node["window"]), as_plane(node["stride"])
         padding = as_edges(node["padding"])
         books = [_summed(part, math.prod(window), any(padding)) for part in value.parts]
-        if all(book is not None for book in books):
+        short = max(*window, *stride) <= MAX_POOL
+        if short and all(book is not None for book in books):
             return fuser.pooled(node, value, "sum", window, stride, padding, books)
         sizes = value.parts[0].shape[1:]
         if stride != window or any(padding) or any(
                 size % taps for size, taps in zip(sizes, window)):
-            raise Refused(f"of codes whose sum needs more than {MAX_BITS} bits or whose levels are "
-                          "uneven must have windows side by side that fill the map")
+            raise Refused(f"must have windows side by side that fill the map, as the sum of its "
+                          f"codes cannot be stored: it has more than {MAX_MAP_BITS} bits, a window "
+                          f"of more than {MAX_POOL}, or its levels are uneven")
         parts = [dataclasses.replace(part, spread=tuple(
             before * size for before, size in zip(part.spread, window))) for part in value.parts]
         return Map(tuple(parts))
@@ -90,7 +89,7 @@ def _summed(part, area, padded):
     steps = np.diff(levels)
     bits = (area * (len(levels) - 1)).bit_length()
     even = bool((steps > 0).all()) and np.allclose(steps, steps[0], rtol=1e-9, atol=0)
-    if part.spread != (1, 1) or bits > MAX_BITS or not even or (padded and levels[0]):
+    if part.spread != (1, 1) or bits > MAX_MAP_BITS or not even or (padded and levels[0]):
         return None
     # The planes are the digits of the sum; a power of two times the step keeps them exact.
     step = (levels[-1] - levels[0]) / (len(levels) - 1) / area

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from .operator import Operator, Refused, register
-from .values import identity
+from .values import Raw, identity
 
 __all__ = ["Affine", "BatchNorm"]
 
@@ -74,11 +74,17 @@ class BatchNorm(Operator):
 
     def lower(self, node, module, fuser, *inputs):
         """See :meth:`Operator.lower`."""
-        found = identity(node.name, *inputs)
+        (value,) = inputs
+        found = value if isinstance(value, Raw) else identity(node.name, value)
         if found.shape[0] != module.num_features:
             raise Refused(f"must have the {found.shape[0]} channels of what it reads, not "
                           f"{module.num_features}: normalize before flattening")
-        return found.then(Affine.from_batch_norm(module))
+        affine = Affine.from_batch_norm(module)
+        if not isinstance(found, Raw):
+            return found.then(affine)
+        if found.gain is not None:
+            raise Refused("must not follow another batch norm of the input")
+        return Raw(found.shape, affine.gain.numpy(), affine.shift.numpy())
 
 
 register(BatchNorm())

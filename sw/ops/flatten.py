@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from .operator import Operator, Refused, as_map, register
-from .values import Map, Sum
+from .values import Map, Raw, Sum
 
 __all__ = ["Flatten"]
 
@@ -41,6 +41,10 @@ class Flatten(Operator):
     def lower(self, node, module, fuser, *inputs):
         """See :meth:`Operator.lower`: whoever reads it has a kernel of the map's size."""
         (value,) = inputs
+        if isinstance(value, Raw):
+            if value.gain is not None and as_map(node.shape) != value.shape:
+                raise Refused("must stand before the batch norm of the input")
+            return value if value.gain is not None else Raw(as_map(node.shape))
         if isinstance(value, Sum):
             # Only at the network's end: its result has whatever layout the graph's output has.
             return value

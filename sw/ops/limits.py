@@ -10,7 +10,7 @@ from xnorloom.hw.spec.descriptor import (
     MAX_TERMS,
 )
 
-__all__ = ["MAX_CODE_BITS", "MAX_MAP_BITS", "broken_code_limit", "broken_limit",
+__all__ = ["MAX_CODE_BITS", "MAX_MAP_BITS", "MAX_POOL", "broken_code_limit", "broken_limit",
            "broken_pool_limit", "broken_terms_limit", "out_map"]
 
 

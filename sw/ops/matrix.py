@@ -73,27 +73,26 @@ class Matrix(Operator):
         bias = np.zeros(outputs) if module.bias is None else module.bias.detach().numpy()
         if not np.isfinite(bias).all():
             raise Refused(f"must have a finite bias, not {bias[~np.isfinite(bias)][0]!r}")
-        pads = node.attributes.get("pads", ())
+        pads, shape = node.attributes.get("pads", ()), as_map(node.shape)
         terms = []
         for index, (part, planes) in enumerate(zip(value.parts, weights, strict=True)):
             zeros = index < len(pads) and not pads[index][1] or part.pad_code is None
             area = part.spread[0] * part.spread[1]
             terms.append(SumTerm(
                 part, _spread(planes, part.spread), np.full(outputs, 1 / area),
-                bias if not index else np.zeros(outputs), **_strides(options, part.spread),
-                zeros=zeros))
-        return Sum(node.name, tuple(terms), as_map(node.shape))
+                bias if not index else np.zeros(outputs), zeros=zeros,
+                **_strides(options, part.spread, shape[1:])))
+        return Sum(node.name, tuple(terms), shape)
 
 
-def _strides(options, spread):
-    """Stride and padding over codes of which a window makes one value."""
-    if spread == (1, 1):
-        return options
-    if any(options.get("padding", ())) or options.get("dilation", (1, 1)) != (1, 1):
+def _strides(options, spread, out_map):
+    """Options over codes of which a window makes one value; a single output needs no stride."""
+    if spread != (1, 1) and (any(options.get("padding", ())) or options.get("dilation", (1, 1)) != (1, 1)):
         raise Refused("must have neither padding nor dilation over an average of codes of uneven "
                       "levels")
     stride = options.get("stride", (1, 1))
-    return {**options, "stride": tuple(step * size for step, size in zip(stride, spread))}
+    return {**options, "stride": tuple(step * size if kept > 1 else 1 for step, size, kept
+                                       in zip(stride, spread, out_map))}
 
 
 def _spread(weights, spread):

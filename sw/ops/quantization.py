@@ -9,6 +9,7 @@ class Quantize(Operator):
     """An activation quantizer at work; :mod:`sw.passes.quantize` puts it into a graph.
 
     Its attribute ``codes`` says which one: ``"pixels"`` of the input, with ``bits`` and ``step``;
+    ``"normed"``, of an input behind a batch norm, with ``bits``;
     ``"scheme"``, that of the scheme; ``"signed"``, that of the scheme for values of both signs.
     """
 

@@ -8,7 +8,7 @@ from torch import nn
 from ..bitplanes import BitPlanes
 from .operator import Refused
 
-__all__ = ["Fused", "Map", "Part", "Sum", "SumTerm", "identity", "identity_term"]
+__all__ = ["Fused", "Map", "Part", "Raw", "Sum", "SumTerm", "identity", "identity_term"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +41,23 @@ class Part:
         """Shape of the values."""
         channels, height, width = self.shape
         return channels, height // self.spread[0], width // self.spread[1]
+
+
+@dataclass(frozen=True, eq=False)
+class Raw:
+    """The network's input as the host has it, before it is encoded.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Channels, height, width.
+    gain, shift : float64 array, shape ``(channels,)``, or None
+        A batch norm that the host applies.
+    """
+
+    shape: tuple
+    gain: np.ndarray | None = None
+    shift: np.ndarray | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,8 +148,9 @@ def identity_term(part):
     channels, area = part.shape[0], part.spread[0] * part.spread[1]
     # A weight of bit 0 is -1 times its scale.
     weights = BitPlanes(np.zeros((1, channels, 1, *part.spread)), -np.ones((1, 1, 1)))
+    stride = tuple(step if size > 1 else 1 for step, size in zip(part.spread, part.averaged[1:]))
     return SumTerm(part, weights, np.full(channels, 1 / area), np.zeros(channels),
-                   blocks=channels, stride=part.spread)
+                   blocks=channels, stride=stride)
 
 
 def identity(name, value):
@@ -145,6 +163,8 @@ def identity(name, value):
     """
     if isinstance(value, Sum):
         return value
+    if isinstance(value, Raw):
+        raise Refused("must not read the input before it is quantized")
     if len(value.parts) > 1:
         raise Refused("must not read a concatenation: only a convolution or a linear layer can")
     return Sum(name, (identity_term(value.parts[0]),), value.shape)

@@ -3,7 +3,7 @@
 from ..graph.model import GraphModel, build_modules
 from ..ops.registry import OPERATORS
 from ..ops.support import check_layer
-from ..quantizers.pixels import PixelQuantizer
+from ..quantizers.pixels import NormedPixels, PixelQuantizer
 from ..quantizers.sawb import SawbWeight
 
 __all__ = ["build"]
@@ -43,6 +43,10 @@ def build(graph, state, scheme):
 def _quantizer(node, scheme):
     if node["codes"] == "pixels":
         return PixelQuantizer(node["bits"], node["step"])
+    if node["codes"] == "normed":
+        normed = NormedPixels(node["bits"])
+        normed.post_training = scheme.post_training
+        return normed
     return scheme.signed_quantizer() if node["codes"] == "signed" else scheme.activation_quantizer()
 
 

@@ -20,7 +20,7 @@ from ..ops.batch_norm import Affine
 from ..ops.function import Applied
 from ..ops.operator import Refused, as_map
 from ..ops.registry import OPERATORS, supported
-from ..ops.values import Fused, Map, Part, Sum, identity
+from ..ops.values import Fused, Map, Part, Raw, Sum, identity
 from ..quantizers.pixels import PixelQuantizer
 from ..quantizers.planes import unsigned_codebook
 
@@ -37,15 +37,16 @@ class Fusion:
         In order of execution; the last one has no quantizer.
     input : sw.ops.values.Part
         The network's input.
-    encoder : ActivationQuantizer
-        Of the input, in float64.
+    encoder : tuple
+        Quantizer of the input, in float64; gain and shift of a batch norm before it, by channel, or
+        None twice.
     head : Head
         What the host makes of the last layer's values, not counting constants behind a clamp.
     """
 
     layers: list
     input: Part
-    encoder: nn.Module
+    encoder: tuple
     head: Head
 
     def text(self):
@@ -92,7 +93,7 @@ def fuse(network):
     network = copy.deepcopy(network).eval().double()
     graph = network.graph
     fuser = Fuser(graph)
-    values: dict = {INPUT: None}
+    values: dict = {INPUT: Raw(as_map(graph.in_shape))}
     for node in graph.nodes:
         with _named(node):
             values[node.name] = OPERATORS[node.op].lower(
@@ -131,13 +132,10 @@ class Fuser:
 
     def quantized(self, node, module, value):
         """What becomes of a value that is quantized: a map of codes, and with it a layer."""
-        if isinstance(module, PixelQuantizer):
-            self.encoder = module
-            self.input = Part(INPUT, as_map(self.graph.in_shape), module.codebook(),
-                              module.pad_code)
+        if isinstance(value, Raw):
+            self.encoder = module, value.gain, value.shift
+            self.input = Part(INPUT, value.shape, module.codebook(), module.pad_code)
             return Map((self.input,))
-        if value is None:
-            raise Refused("must not read the input itself")
         found = identity(node.name, value)
         last = next((each.name for each in found.tail if isinstance(each, Applied)
                      and OPERATORS[each.name].kind == "last"), None)
@@ -209,8 +207,9 @@ class Fuser:
 
     def flattened(self, value):
         """A map read as a vector; the host flattens the input where that is all that reads it."""
-        first = self.graph.nodes[0].name
-        if value.parts == (self.input,) and self.uses[first] == 1 and not self.layers:
+        quantizer = next(node.name for node in self.graph.nodes if node.op == "quantize")
+        plain = self.encoder is not None and self.encoder[1] is None
+        if value.parts == (self.input,) and plain and self.uses[quantizer] == 1:
             self.input = replace(self.input, shape=(math.prod(self.input.shape), 1, 1))
             return Map((self.input,))
         return Map(value.parts, flattened=True)

@@ -64,8 +64,7 @@ def check_fused(network, snapped):
         If a value is off by more than the scales' precision allows.
     """
     network = copy.deepcopy(network).eval().double()
-    pixels = snapped.encoder
-    images = _images(network.graph.in_shape, pixels.step * (2 ** pixels.bits - 1))
+    images = _images(network.graph.in_shape, _brightest(snapped))
     maps, last = snapped.run(images)
     layers = {layer.fused.activation: layer for layer in snapped.layers if layer.fused.activation}
 
@@ -87,6 +86,12 @@ def check_fused(network, snapped):
             tolerance=_tolerance(snapped.layers[-1]))
 
 
+def _brightest(snapped):
+    """Largest value of the input; behind a batch norm it is not known."""
+    pixels = snapped.encoder
+    return 1.0 if snapped.gain is not None else pixels.step * (2 ** pixels.bits - 1)
+
+
 def _tolerance(layer):
     return 2.0 ** -6 + 4 * float(layer.integers.errors.max())
 
@@ -105,9 +110,7 @@ def check_codes(snapped, network):
     GoldenError
         By the layer that differs.
     """
-    pixels = snapped.encoder
-    shape = snapped.fusion.input.shape
-    images = _images(shape, pixels.step * (2 ** pixels.bits - 1))
+    images = _images(snapped.fusion.input.shape, _brightest(snapped))
     wanted = snapped.trace(images)
     found = evaluate(network, network.encode(images.numpy()))
     for name, values in wanted.items():

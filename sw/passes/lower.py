@@ -34,7 +34,7 @@ def lower(model, in_shape=None, *, name="network", info=None, scale_bits=16, acc
         If the model holds something that the machine cannot run: the message names it.
     """
     model = snap(model, scale_bits, acc_bits)
-    encoder = Encoder(float(model.encoder.step))
+    encoder = Encoder(float(model.encoder.step), model.encoder.low, model.gain, model.shift)
     layers = tuple(_layer(layer) for layer in model.layers)
     return Network(name, layers, model.fusion.input.shape,
                    _format(model.fusion.input.codebook), encoder, dict(info or {}),

@@ -120,15 +120,32 @@ def quantize_graph(graph, scheme, *, input_bits=8, input_step=1 / 255, padding="
     if not matrices:
         raise FrontendError("Model must hold a convolution or linear layer, and has none; "
                             f"supported: {supported()}")
+    origin = _origin(graph)
     writer = _Writer(graph, scheme, padding)
-    writer.pixels(input_bits, float(input_step))
-    places = _Places(graph, left_out).found
+    if origin == INPUT:
+        writer.pixels(INPUT, codes="pixels", bits=input_bits, step=float(input_step))
+    places = _Places(graph, left_out, origin).found - {origin}
     for node in graph.nodes:
         if node.name in matrices and node.module not in left_out:
             edge = node.name in (matrices[0], matrices[-1])
             node = node.changed(weights="edge" if edge else "inner")
         writer.add(node, quantized=node.name in places)
+        if node.name == origin:
+            writer.pixels(origin, codes="normed", bits=input_bits)
     return writer.graph()
+
+
+def _origin(graph):
+    """The value that the input's codes stand for: the input, or what a batch norm alone makes of
+    it, which the host then does."""
+    origin = name = INPUT
+    while len(readers := graph.readers(name)) == 1 and name != graph.output:
+        kind = OPERATORS[readers[0].op].kind
+        if kind not in ("passing", "layout", "affine") or origin != INPUT:
+            break
+        name = readers[0].name
+        origin = name if kind == "affine" else origin
+    return origin
 
 
 class _Places:
@@ -136,12 +153,14 @@ class _Places:
 
     A layer sums terms: convolutions of maps, maps themselves, and one that ends in a ReLU, if it
     comes first. So a value is one of ``codes``, ``linear`` (a sum of terms), ``rectified`` (a ReLU
-    over that), ``clamped`` (something added to that) and ``curved`` (what else a function makes).
+    over that), ``clamped`` (something added to that), ``knotted`` (a function of that) and
+    ``curved`` (what else a function makes).
     """
 
-    def __init__(self, graph, left_out):
-        self.graph, self.found, self.states = graph, {INPUT}, {}
+    def __init__(self, graph, left_out, origin):
+        self.graph, self.found, self.states = graph, {origin}, {INPUT: "codes"}
         self.left_out, uses = left_out, graph.uses()
+        self.host = _host(graph, uses)
         for node in graph.nodes:
             self.states[node.name] = self.visit(node, OPERATORS[node.op].kind)
             if uses[node.name] > 1:
@@ -179,13 +198,15 @@ class _Places:
             return self.sum(node)
         state = self.state(node.inputs[0])
         if kind == "affine":
-            if state == "clamped":
+            if state in ("clamped", "knotted") and node.name not in self.host:
                 # A negative gain would make the clamped sum fall, and staircases rise.
                 self.need(node.inputs[0])
                 state = "codes"
             return "linear" if state in ("codes", "linear") else "curved"
         if kind == "last":
             return "curved"
+        if kind == "function" and state in ("clamped", "knotted"):
+            return "knotted"
         if kind == "function":
             return "rectified" if node.op == "relu" and state in ("codes", "linear") else "curved"
         return state
@@ -194,11 +215,21 @@ class _Places:
         first = None
         for name in node.inputs:
             state = self.state(name)
-            if state == "curved" or state in ("rectified", "clamped") and first is not None:
+            if state in ("curved", "knotted") or state in ("rectified", "clamped") and first is not None:
                 self.need(name)
             elif state in ("rectified", "clamped"):
                 first = name
         return "linear" if first is None else "clamped"
+
+
+def _host(graph, uses):
+    """Nodes behind the last layer, which the host computes."""
+    found, name = set(), graph.output
+    while uses[name] == 1 and name != INPUT and OPERATORS[graph[name].op].kind in (
+            "affine", "function", "last", "layout", "passing"):
+        found.add(name)
+        (name,) = graph[name].inputs
+    return found
 
 
 class _Writer:
@@ -212,11 +243,10 @@ class _Writer:
         self.positive = {INPUT: True}
         self.renamed: dict[str, str] = {}
 
-    def pixels(self, bits, step):
-        """The quantizer of the input."""
-        self.quantizer("input_quantizer", INPUT, self.source.in_shape, codes="pixels", bits=bits,
-                       step=step)
-        self.renamed[INPUT] = "input_quantizer"
+    def pixels(self, origin, **attributes):
+        """The quantizer of the input, behind what the host does with it."""
+        self.renamed[origin] = self.quantizer("input_quantizer", origin,
+                                              self.source.shape(origin), **attributes)
 
     def quantizer(self, name, reads, shape, **attributes):
         taken = {node.name for node in self.source.nodes} - {reads}
@@ -227,6 +257,7 @@ class _Writer:
         self.nodes[name] = Node(name, "quantize", (reads,), shape,
                                 {**attributes, "positive": positive}, name)
         self.positive[name] = positive
+        return name
 
     def add(self, node, *, quantized):
         """A node of the float graph, and its quantizer where it has one."""
@@ -245,9 +276,9 @@ class _Writer:
             node, *(self.positive[name] for name in inputs))
         if quantized:
             both = not self.signed and not self.positive[node.name]
-            name = f"{node.name}.quantizer"
-            self.quantizer(name, node.name, node.shape, codes="signed" if both else "scheme")
-            self.renamed[node.name] = name
+            self.renamed[node.name] = self.quantizer(
+                f"{node.name}.quantizer", node.name, node.shape,
+                codes="signed" if both else "scheme")
 
     def pads(self, name):
         """Channels and quantizer of every part of a map; no quantizer: true zeros."""

@@ -37,7 +37,8 @@ class SnappedModel(nn.Module):
 
     def __init__(self, fusion, layers):
         super().__init__()
-        self.fusion, self.encoder = fusion, fusion.encoder
+        self.fusion = fusion
+        self.encoder, self.gain, self.shift = fusion.encoder
         self.layers = nn.ModuleList(layers)
         self.report = [_precision(layer) for layer in layers]
         self.eval()
@@ -49,8 +50,11 @@ class SnappedModel(nn.Module):
     @torch.no_grad()
     def encode(self, x):
         """Codes of real images: int64, shape ``(n, channels, height, width)``."""
-        x = torch.as_tensor(x)
-        return self.encoder.encode(x.double()).reshape(len(x), *self.fusion.input.shape)
+        x = torch.as_tensor(x).double()
+        x = x.reshape(len(x), *self.fusion.input.shape)
+        if self.gain is not None:
+            x = Affine(torch.from_numpy(self.gain), torch.from_numpy(self.shift))(x)
+        return self.encoder.encode(x)
 
     @torch.no_grad()
     def run(self, x):
