@@ -11,13 +11,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 import xnorloom
-from tests.networks import layer, small_network
+from tests.networks import layer, small_network, term
 from tests.strategies import cases
 from xnorloom.hw.spec.config import PRESETS
-from xnorloom.hw.spec.descriptor import DESCRIPTOR, PAIR, TAP
+from xnorloom.hw.spec.descriptor import DESCRIPTOR, PAIR, TAP, TERM
 from xnorloom.hw.spec.memory import Memory
 from xnorloom.report.tables import estimate_table, inspect_tables
 from xnorloom.sw.errors import ImageError
+from xnorloom.sw.graph.network import Pool
 from xnorloom.sw.machine.driver import Driver
 from xnorloom.sw.machine.frames import build_sections
 from xnorloom.sw.machine.image import Image
@@ -29,10 +30,12 @@ MACHINE = dataclasses.replace(PRESETS["tiny"], name="plain", doubling=False)
 
 def network():
     first = layer("conv", in_shape=(8, 5, 4), outputs=3, activation_planes=2)
-    return small_network(first, layer("next", "conv", first.out_shape, 3, kernel=(2, 2),
-                                      stride=(2, 1), padding=(0, 0), seed=1),
-                         layer("last", "next", (3, 2, 3), 5, kernel=(1, 1), padding=(0, 0),
-                               code_bits=None, seed=2))
+    pooled = layer("next", "conv", first.out_shape, 3, kernel=(2, 2), stride=(2, 1),
+                   padding=(0, 0, 0, 0), seed=1, pool=Pool("max", (2, 2), (1, 2), (0, 0, 1, 0)))
+    last = layer("last", "next", pooled.out_shape, 5, kernel=(1, 1), padding=(0, 0, 0, 0),
+                 code_bits=None, seed=2,
+                 terms=(term("next", 3, 5, (1, 1), relu=True, seed=3),))
+    return small_network(first, pooled, last, in_shape=(8, 5, 4))
 
 
 @pytest.fixture(scope="module")
@@ -65,32 +68,37 @@ def with_record(image, memory, record, place, **values):
 
 
 @pytest.mark.parametrize("fields, message", [
-    ({"pixel_tiles": 3}, r"pixel_tiles must be 2[0-9], not 3$"),
+    ({"pixel_tiles": 3}, "pixel_tiles must be 20, not 3$"),
+    ({"walk": 9}, "walk must be 8, not 9$"),
+    ({"line_tiles": 9}, "line_tiles must be 4, not 9$"),
+    ({"line_skip": 9}, "line_skip must be 0, not 9$"),
+    ({"images": 1}, "images must be 2, not 1$"),
+    ({"walk_width": 7}, "walk_width must be 8, not 7$"),
+    ({"out_lines": 4}, "out_lines must be 5, not 4$"),
     ({"last_cols": 2}, "last_cols must be 1, not 2$"),
     ({"col_tiles": 1}, "col_tiles must be 2, not 1$"),
-    ({"pixels": 1}, "pixels must be 40, not 1$"),
     ({"raw": 1}, "raw must be 0, not 1$"),
+    ({"send": 1}, "send must be from 0 to 0, not 1$"),
     ({"tag": 7}, "tag must be from 213 to 213, not 7$"),
-    ({"code_bits": 3}, "(code_bits must be 2, not 3|threshold_base must be .*)$"),
-    ({"words": 2}, "words must be 1, not 2$"),
-    ({"activation_base": 77}, "activation_base must be .*, not 77$"),
-    ({"pad_base": 500}, "pad_base must be at most .* entries of the activations memory, not 500$"),
-    ({"tap_base": 200}, "tap_base must be at most .* entries of the taps memory, not 200$"),
-    ({"pair_base": 200}, "pair_base must be at most .* entries of the pairs memory, not 200$"),
+    ({"code_bits": 3}, "block must be 8, not 4$"),
+    ({"rescale": 1}, "block must be 3, not 4$"),
+    ({"block": 5}, "block must be 4, not 5$"),
+    ({"passes": 1}, "passes must be 2, not 1$"),
+    ({"terms": 2}, "terms must be 1, not 2$"),
+    ({"term_base": 120}, "term_base must be at most .* entries of the terms memory, not 120$"),
     ({"weight_base": 400}, "weight_base must be at most .* of the weights memory, not 400$"),
     ({"scale_base": 400}, "scale_base must be at most .* of the scales memory, not 400$"),
-    ({"bias_base": 200}, "bias_base must be at most .* of the biases memory, not 200$"),
-    ({"threshold_base": 1}, "threshold_base must be a multiple of 4, not 1$"),
-    ({"threshold_base": 400}, "threshold_base must be at most .* thresholds memory, not 400$"),
-    ({"passes_per_group": 1}, "passes_per_group must be 2, not 1$"),
-    ({"groups": 3}, "groups must be 1, not 3$"),
+    ({"parameter_base": 200}, "parameter_base must be at most .* parameters memory, not 200$"),
+    ({"map_bits": 3}, "map_bits must be 2, not 3$"),
+    ({"turns": 2}, "turns must be 1, not 2$"),
+    ({"tile_cycles": 3}, "tile_cycles must be 2, not 3$"),
+    ({"out_walk": 7}, "out_walk must be 8, not 7$"),
+    ({"pool": 1}, "pool must be 0, not 1$"),
     ({"out_base": 3}, "out_base must be .*, not 3$"),
-    ({"out_phase_x": 0}, "out_phase_x must be .*, not 0$"),
     ({"out_phase_y": 0}, "out_phase_y must be .*, not 0$"),
     ({"out_line_words": 9}, "out_line_words must be .*, not 9$"),
-    ({"out_image_banks": 1}, "out_image_banks must be .*, not 1$"),
+    ({"out_column_banks": 1}, "out_column_banks must be .*, not 1$"),
     ({"planes_low": 5}, "planes_low must be .*, not 5$"),
-    ({"pitch_x": 9}, "p[a-z_]+ must be .*$"),
 ])
 def test_a_descriptor_that_contradicts_is_named(image, fields, message):
     changed = with_record(image, Memory.PROGRAM, DESCRIPTOR, 0, **fields)
@@ -98,39 +106,99 @@ def test_a_descriptor_that_contradicts_is_named(image, fields, message):
     refused(changed, f"^Image layer 'conv' field {message}")
 
 
+@pytest.mark.parametrize("fields, message", [
+    ({"pool": 2}, "field pool must be 1, not 2"),
+    ({"pool_window_x": 3}, "field pool_window_x must be 2, not 3"),
+    ({"pool_stride_y": 3}, "field pool_stride_y must be 1, not 3"),
+    ({"pool_open_y": 1}, "field pool_open_y must be 2, not 1"),
+    ({"pool_left": 0}, "field pool_left must be 1, not 0"),
+    ({"pool_top": 1}, "field pool_top must be 0, not 1"),
+    ({"pool_width": 1}, "field pool_width must be 2, not 1"),
+    ({"pool_lines": 2}, "field pool_lines must be 1, not 2"),
+    ({"pool_cycles": 3}, "field pool_cycles must be 2, not 3"),
+    ({"tile_cycles": 5}, "field tile_cycles must be 4, not 5"),
+    ({"turns": 2}, "field turns must be 1, not 2"),
+    ({"border_top": 1}, "field block must be 19, not 4"),
+    ({"border_left": 3, "border_right": 1},
+     "fields border_left and border_right must be together at most 2, not 4"),
+])
+def test_a_pool_that_contradicts_is_named(image, fields, message):
+    refused(with_record(image, Memory.PROGRAM, DESCRIPTOR, 1, **fields),
+            f"^Image layer 'next' {message}$")
+
+
+def test_open_windows_must_fit_the_pool(image):
+    machine = dataclasses.replace(MACHINE, pool_depth=7)
+    small = Image(machine, image.metadata, image.program)
+    refused(small, "^Image layer 'next' pooled pixels open at a time must be at most 7, not 8$")
+
+
+@pytest.mark.parametrize("fields, message", [
+    ({"words": 2}, "words must be 1, not 2"),
+    ({"words": 0}, "words must be at least 1, not 0"),
+    ({"tile_words": 1}, "tile_words must be 2, not 1"),
+    ({"groups": 2}, "groups must be 1, not 2"),
+    ({"taps_per_group": 3}, "taps_per_group must be 4, not 3"),
+    ({"pairs": 3}, "pairs must be 2, not 3"),
+    ({"activation_base": 77}, "activation_base must be from [0-9]+ to [0-9]+, not 77"),
+    ({"pad_base": 500}, "pad_base must be at most .* entries of the activations memory, not 500"),
+    ({"tap_base": 200}, "tap_base must be at most .* entries of the taps memory, not 200"),
+    ({"pair_base": 200}, "pair_base must be at most .* entries of the pairs memory, not 200"),
+    ({"weight_offset": 99}, "weight_offset must be at most 0, not 99"),
+])
+def test_a_term_that_contradicts_is_named(image, fields, message):
+    refused(with_record(image, Memory.TERMS, TERM, 1, **fields),
+            f"^Image layer 'next' term 0 field {message}$")
+
+
+def test_every_term_of_every_list_is_checked():
+    wide = layer("wide", in_shape=(24, 2, 2), outputs=24, kernel=(1, 1), padding=(0, 0, 0, 0),
+                 blocks=3)
+    image = compile_network(small_network(wide, in_shape=(24, 2, 2)), MACHINE, batch=1)
+    assert image.descriptors()[0]["term_period"] == 4
+    refused(with_record(image, Memory.TERMS, TERM, 2, pad_base=999),
+            "^Image layer 'wide' term 2 field pad_base must be at most ")
+
+
 @pytest.mark.parametrize("place, fields, message", [
     (0, {"clear": 0}, "pair 0 field clear must be 1 where a pass begins, not 0"),
     (1, {"clear": 0}, "pair 1 field clear must be 1 where a pass begins, not 0"),
     (0, {"drain": 0}, "pair 1 field clear must be 0 inside a pass, not 1"),
-    (1, {"drain": 0}, "pair 1 field drain must be 1 at the end of the layer, not 0"),
+    (1, {"drain": 0}, "pair 1 field drain must be 1 at the end of its term, not 0"),
     (1, {"double": 1}, "pair 1 field double must be 0 on a machine without doubling, not 1"),
     (1, {"activation_offset": 9}, "pair 1 field activation_offset must be at most 1, not 9"),
     (1, {"weight_offset": 999}, "pair 1 field weight_offset must be at most 0, not 999"),
 ])
 def test_a_pair_that_the_machine_cannot_stream_is_named(image, place, fields, message):
-    start = image.descriptors()[0]["pair_base"]
+    start = image.terms(image.descriptors()[0])[0][0]["pair_base"]
     changed = with_record(image, Memory.PAIRS, PAIR, start + place, **fields)
-    refused(changed, f"^Image layer 'conv' {message}$")
+    refused(changed, f"^Image layer 'conv' term 0 {message}$")
 
 
 def test_passes_are_counted(image):
     joined = with_record(image, Memory.PAIRS, PAIR, 0, drain=0)
     refused(with_record(joined, Memory.PAIRS, PAIR, 1, clear=0),
             "^Image layer 'conv' number of pairs marked drain must be 2, as its field "
-            "passes_per_group says, not 1$")
+            "passes says, not 1$")
 
 
 def test_a_count_is_not_doubled_where_it_begins():
     image = compile_network(network(), PRESETS["tiny"], batch=2)
-    place = image.descriptors()[0]["pair_base"]
+    place = image.terms(image.descriptors()[0])[0][0]["pair_base"]
     refused(with_record(image, Memory.PAIRS, PAIR, place, double=1),
-            "^Image layer 'conv' pair 0 field double must be 0 where a pass begins, not 1$")
+            "^Image layer 'conv' term 0 pair 0 field double must be 0 where a pass begins, not 1$")
 
 
-def test_a_tap_must_name_a_bank(image):
-    place = image.descriptors()[0]["tap_base"] + 4
-    refused(with_record(image, Memory.TAPS, TAP, place, rotation=2),
-            "^Image layer 'conv' tap 4 field rotation must be at most 1, not 2$")
+@pytest.mark.parametrize("fields, message", [
+    ({"rotation": 1}, "rotation must be 0, not 1"),
+    ({"offset": -9}, "offset must be 0, not -9"),
+    ({"first_place": 1}, "first_place must be 0, not 1"),
+    ({"end_line": 4}, "end_line must be 5, not 4"),
+])
+def test_a_tap_must_lie_where_the_metadata_say(image, fields, message):
+    place = image.terms(image.descriptors()[0])[0][0]["tap_base"] + 4
+    refused(with_record(image, Memory.TAPS, TAP, place, **fields),
+            f"^Image layer 'conv' term 0 tap 4 field {message}$")
 
 
 def test_the_memories_of_the_machine_alone_are_written(image):
@@ -164,6 +232,9 @@ def changed_metadata(image, path, value):
     (("usage", "rubbish"), 1, "usage.rubbish must be at most 0, not 1"),
     (("input", "step"), 0, "input.step must be a positive finite number, not 0"),
     (("input", "step"), float("nan"), "input.step must be a positive finite number, not nan"),
+    (("input", "low"), 0.5, "input.low must be an integer from -4294967296 to 4294967296, not 0.5"),
+    (("input", "gain"), [1.0] * 3, "input.gain must be null, or 8 finite numbers, not "),
+    (("input", "shift"), [0.0] * 8, "input.gain must be given where shift is, not None"),
     (("input", "shape"), [8, 5], "input.shape must be a list of 3 integers of at least 1, not "),
     (("input", "shape"), [8, 5, 5], ""),
     (("input", "table"), [[0]], "input.table must be 2 "),
@@ -173,19 +244,43 @@ def changed_metadata(image, path, value):
     (("input", "layout"), {}, "input.layout must be an object with rows, lanes, images, "),
     (("input", "layout", "rows"), 3, ""),
     (("input", "layout", "images"), 3, ""),
-    (("input", "layout", "pitch_y"), 10 ** 6, ""),
+    (("input", "layout", "pitch_x"), 10 ** 6, ""),
+    (("input", "layout", "stride_x"), 2, ""),
+    (("input", "layout", "phase_x_banks"), 2, ""),
     (("input", "folded"), {"kernel": [1, 1]}, "input.folded.stride must be given, and is not"),
     (("layers",), [], r"layers must be a list of at least one layer, not \[\]"),
     (("layers", 0), 7, r"layers\[0\] must be an object, not 7"),
     (("layers", 1, "name"), "conv", r"layers\[1\].name must be a name of its own, not 'conv'"),
-    (("layers", 1, "source"), "last", r"layers\[1\].source must be 'input' or a layer before it"),
-    (("layers", 1, "source"), ["conv"], r"layers\[1\].source must be a text, not"),
+    (("layers", 1, "terms"), [], r"layers\[1\].terms must be a list of at least one term, not "),
+    (("layers", 1, "terms", 0, "source"), "last",
+     r"layers\[1\].terms\[0\].source must be 'input' or a layer before it"),
+    (("layers", 1, "terms", 0, "source"), ["conv"],
+     r"layers\[1\].terms\[0\].source must be a text, not"),
+    (("layers", 1, "terms", 0, "kernel"), "33", r"layers\[1\].terms\[0\].kernel must be a list of 2"),
+    (("layers", 1, "terms", 0, "kernel"), [2, 3],
+     r"layers\[1\].terms\[0\].kernel must be one that makes a map of \[2, 3\], not \[2, 3\]"),
+    (("layers", 1, "terms", 0, "grouping"), [],
+     r"layers\[1\].terms\[0\].grouping must be one of layer, row, pixel, not"),
+    (("layers", 1, "terms", 0, "groups"), 4,
+     r"layers\[1\].terms\[0\].groups must be those of its grouping, 1, not 4"),
+    (("layers", 1, "terms", 0, "blocks"), 2,
+     r"layers\[1\].terms\[0\].blocks must be a divisor of 3 outputs and 3 inputs, not 2"),
+    (("layers", 1, "terms", 0, "activation_planes"), 3,
+     r"layers\[1\].terms\[0\].activation_planes must be those of its source, 2, not 3"),
+    (("layers", 1, "terms", 0, "folded"), True,
+     r"layers\[1\].terms\[0\].folded must be false, as its source is, not True"),
+    (("layers", 2, "terms", 1, "relu"), 1, r"layers\[2\].terms\[1\].relu must be true or false, not"),
+    (("layers", 1, "constants"), [5], r"layers\[1\].constants must be a list of rising integers up "),
+    (("layers", 1, "constants"), 3, r"layers\[1\].constants must be a list of rising integers up "),
+    (("layers", 1, "pool", "kind"), "min", r"layers\[1\].pool.kind must be 'max' or 'sum', not 'min'"),
+    (("layers", 1, "pool"), None, r"layers\[1\].out_shape must be \[3, 2, 3\], that of its map, not"),
+    (("layers", 1, "map"), [2, 2], r"layers\[1\].terms\[0\].kernel must be one that makes a map of"),
+    (("layers", 1, "doubled"), 2, r"layers\[1\].doubled must be an integer from 0 to 1, not 2"),
+    (("layers", 2, "copy"), True, r"layers\[2\].copy must be false for a raw layer, not True"),
     (("layers", 1, "frac_bits"), [1, 2], r"layers\[1\].frac_bits must be one integer, or a list "),
     (("layers", 2, "frac_bits"), [1] * 5, r"layers\[2\].frac_bits must be one integer, not "),
     (("layers", 2, "frac_bits"), 10 ** 9, r"layers\[2\].frac_bits must be one integer, not "),
     (("layers", 2, "sign"), [1, 1, 1, 1, 0], r"layers\[2\].sign must be null, or 5 numbers 1 or -"),
-    (("layers", 0, "kernel"), "33", r"layers\[0\].kernel must be a list of 2 integers of at least"),
-    (("layers", 0, "grouping"), [], r"layers\[0\].grouping must be one of layer, row, pixel, not"),
     (("layers", 0, "raw"), 0, r"layers\[0\].raw must be true or false, not 0"),
     (("layers", 2, "output"), {}, r"layers\[2\].output must be null for a raw layer, not \{\}"),
     (("layers", 0, "output"), None, r"layers\[0\].output must be an object, not None"),

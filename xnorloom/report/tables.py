@@ -118,12 +118,14 @@ def inspect_tables(result):
                    "pairs", "passes", "acc bits", "frac bits", "<result")
     for layer in result["layers"]:
         output = layer["output"]
-        layers.row(layer["name"], layer["source"], _shape(layer),
-                   _by(layer["kernel"]), _by(layer["stride"]),
-                   _planes(layer), _number(layer["groups"]), _number(layer["pairs"]),
-                   _number(layer["passes"]), _number(layer["acc_bits"]),
-                   _range(layer["frac_bits"]),
-                   "accumulators" if output is None else f"codes at {output['base']}")
+        for index, term in enumerate(layer["terms"]):
+            whole = (_number(layer["acc_bits"]), _range(layer["frac_bits"]),
+                     "accumulators" if output is None else f"codes at {output['base']}")
+            layers.row("" if index else layer["name"], term["source"],
+                       _shape({**term, "out_shape": layer["out_shape"]}),
+                       _by(term["kernel"]), _by(term["stride"]), _planes(term),
+                       _number(term["groups"]), _number(term["pairs"]), _number(term["passes"]),
+                       *(("", "", "") if index else whole))
     memories = Sheet("memory map", "<memory", "banks", "entry bits", "depth", "used", "full")
     for memory in result["memories"]:
         memories.row(memory["name"], _number(memory["banks"]), _number(memory["width"]),
