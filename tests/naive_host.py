@@ -79,15 +79,19 @@ def layer_cost(shape, fields, lists):
     k = constants()
     rows, drain = shape.rows, shape.rows // shape.units
     first = max(k["tables"], rows + 1)
-    acc = (k["feed"] + k["element"] + shape.popcount_stages + (rows - 1) + (shape.cols - 1)
-           + k["scale"] + drain - 1)
-    leave = acc + k["search"] + shape.code_bits + (drain if fields["rescale"] else 0)
+    drained = (k["feed"] + k["element"] + shape.popcount_stages + (rows - 1) + (shape.cols - 1)
+               + drain - 1)
+    found = k["scale"] + max(shape.code_bits, 2 if shape.rescale else 1)
+    if fields["rescale"]:
+        found = max(drain, k["scale"]) + k["scale"] + k["clip"]
+    put = k["write"] + (k["pool"] if shape.pool_depth else 0)
     if fields["raw"]:
-        leave = acc + k["frame"] + rows * shape.cols
+        leave = drained + k["scale"] + k["frame"] + rows * shape.cols
     elif fields.get("pool"):
-        leave += rows * fields["pool_cycles"] + fields["map_bits"] + k["window"]
+        leave = (drained + found + put + fields["map_bits"]
+                 + (rows - 1) * (fields["pool_cycles"] - 1))
     else:
-        leave += fields["map_bits"] * fields["turns"]
+        leave = drained + found + put + fields["map_bits"] * fields["turns"]
     time, busy, waits = first - 1, 0, {"drain": 0, "input": 0, "output": 0}
     pass_end = tile_end = sweep_begun = None
 
@@ -103,8 +107,9 @@ def layer_cost(shape, fields, lists):
             for number, count in enumerate(steps):
                 time += count
                 if pass_end is not None:
-                    twice = fields["rescale"] and number == 0
-                    wait("drain", pass_end + (2 * drain if twice else drain))
+                    # The multiplier is taken by the accumulators of the tile before.
+                    again = max(drain, k["scale"]) if fields["rescale"] and number == 0 else 0
+                    wait("drain", pass_end + again + drain)
                 if tile == 0 and number == 0:
                     wait("input", (sweep_begun or 0) + fields["block"] + k["parameters"])
                 if fields["raw"] and tile_end is not None:

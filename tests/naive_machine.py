@@ -65,15 +65,18 @@ class Gate:
         self.shape, self.fields = shape, fields
         self.drain = shape.rows // shape.units
         self.first = max(k["tables"], shape.rows + 1)
-        acc = (k["feed"] + k["element"] + shape.popcount_stages + shape.rows + shape.cols - 2
-               + k["scale"] + self.drain - 1)
-        codes = acc + k["search"] + shape.code_bits + self.drain * fields["rescale"]
-        self.leave = codes + fields["map_bits"] * fields["turns"]
+        self.again = max(self.drain, k["scale"]) if fields["rescale"] else 0
+        drained = (k["feed"] + k["element"] + shape.popcount_stages + shape.rows + shape.cols - 2
+                   + self.drain - 1)
+        found = (self.again + k["scale"] + k["clip"] if fields["rescale"] else
+                 k["scale"] + max(shape.code_bits, 1 + shape.rescale))
+        put = k["write"] + k["pool"] * (shape.pool_depth > 0)
+        self.leave = drained + found + put + fields["map_bits"] * fields["turns"]
         if fields["pool"]:
-            self.leave = (codes + shape.rows * fields["pool_cycles"] + fields["map_bits"]
-                          + k["window"])
+            self.leave = (drained + found + put + fields["map_bits"]
+                          + (shape.rows - 1) * (fields["pool_cycles"] - 1))
         if fields["raw"]:
-            self.leave = acc + k["frame"] + shape.rows * shape.cols
+            self.leave = drained + k["scale"] + k["frame"] + shape.rows * shape.cols
         self.load = fields["block"] + k["parameters"]
         self.now, self.loaded, self.drained, self.tiled = self.first - 1, 0, None, None
         self.counters = {"busy": 0, "drain": 0, "output": 0, "input": 0}
@@ -84,8 +87,7 @@ class Gate:
         if not ends_pass:
             return
         if self.drained is not None:
-            twice = self.fields["rescale"] and first_pass
-            self._until("drain", self.drained + self.drain * (2 if twice else 1))
+            self._until("drain", self.drained + self.drain + self.again * first_pass)
         if first_pass and first_tile:
             self._until("input", self.loaded + self.load)
             self.loaded = self.now
@@ -304,7 +306,8 @@ class LayerRun:
         if f["rescale"]:
             multiplier = signed(self._block(column, col, first), self.shape.scale_bits)
             addend = signed(self._block(column, col, first + 1), self.shape.acc_bits)
-            code = (acc >> f["shift"]) * multiplier + addend >> f["down"]
+            shift = self.shape.shifts[f["shift"]]
+            code = (acc >> shift) * multiplier + addend >> self.shape.down
             return min(max(code, 0), (1 << f["code_bits"]) - 1)
         node = 1
         while node < 1 << f["code_bits"]:

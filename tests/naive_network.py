@@ -347,16 +347,14 @@ class Maker:
 
     def _codes(self, layer, room):
         rng, shape = self.rng, self.shape
-        if shape.rescale and chance(rng, 0.4):
+        fit = [shift for shift in shape.shifts if shape.acc_bits - shift <= shape.count_bits + 1]
+        if shape.rescale and fit and chance(rng, 0.4):
             layer.code_bits = bits = pick(rng, 1, 8)
-            # Whatever the accumulator is, it fits when shifted, and so do product and sum.
-            shift = max(0, shape.acc_bits - shape.count_bits - 1) + pick(rng, 0, 2)
-            shift = min(max(shift, 3), shape.acc_bits - 1)
-            most = min(1 << shape.scale_bits - 1, 1 << shift - 2)
+            most = 1 << pick(rng, 1, shape.scale_bits - 1)
             layer.requantize = Rescale(
                 rng.integers(-most, most, layer.outputs),
-                rng.integers(-room // 4, room // 4, layer.outputs), shift,
-                max(0, shape.acc_bits - 3 - bits - pick(rng, 0, 3)))
+                rng.integers(-room, room, layer.outputs) >> pick(rng, 0, 9), int(rng.choice(fit)),
+                shape.down)
         else:
             layer.code_bits = bits = pick(rng, 1, shape.code_bits)
             layer.requantize = np.sort(rng.integers(

@@ -41,6 +41,12 @@ def fields_of(block):
 DESCRIPTOR, TERM, TAP, PAIR = map(fields_of, ("descriptor", "term", "tap", "pair"))
 
 
+def rescale_shifts():
+    """Right shifts of an accumulator, and of the sum of product and addend."""
+    values = {name: value for name, value, _meaning in table_of("memory-format.md", "constants")}
+    return [int(each) for each in values["shifts"].split(",")], int(values["down"])
+
+
 def record(places, fields):
     """A record as one number, word 0 lowest."""
     number = 0
@@ -62,6 +68,7 @@ class Shape:
         text = json.dumps({"version": VERSION, **self.parameters}, sort_keys=True)
         digest = hashlib.sha256(text.encode()).digest()
         self.fingerprint = int.from_bytes(digest[:4], "little")
+        self.shifts, self.down = rescale_shifts()
         # Memory -> banks, entries of a bank, bits of an entry.
         self.memories = {
             PROGRAM: (1, self.program_depth, 32), TERMS: (1, self.term_depth, 160),
@@ -368,7 +375,7 @@ class Packed:
             "out_stride_y": target.stride[0], "planes_low": planes & 0xFFFFFFFF,
             "planes_high": planes >> 32}
         if isinstance(layer.requantize, Rescale):
-            fields |= {"shift": layer.requantize.shift, "down": layer.requantize.down}
+            fields["shift"] = self.shape.shifts.index(layer.requantize.shift)
         if pool is None:
             turns = pick(self.rng, self._turns(target, walk), rows)
             return fields | {"turns": turns, "tile_cycles": max(rows, bits * turns)

@@ -325,7 +325,7 @@ def test_random_networks_have_every_feature():
     """What no job has is not tested by any of them."""
     seen = {name: [] for name in MACHINES}
     for name, config in MACHINES.items():
-        for seed in range(40):
+        for seed in range(80):
             packed = pack(np.random.default_rng(seed), Shape(config.as_dict()))
             seen[name] += packed.descriptors
     for name, fields in seen.items():
@@ -394,7 +394,7 @@ def test_an_answer_that_nobody_takes_is_given_up_and_an_idle_machine_is_not(mach
     host = machines["tiny"]
     host.reset(30)
     host.do([store(host.shape, [], IMAGE)])
-    for _ in range(40):
+    for _ in range(80):
         host.link.write_register(naive_host.WATCHDOG, 30)
     assert host.status() == 4
     host.link.stalls = Stalls(o=255 / 256, seed=1)

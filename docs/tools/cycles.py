@@ -5,8 +5,9 @@ import math
 
 import numpy as np
 
-from xnorloom.hw.spec import cycles
+from xnorloom.hw.spec import latency
 from xnorloom.hw.spec.config import PRESETS
+from xnorloom.hw.spec.cycles import FETCH_CYCLES
 from xnorloom.sw.graph.network import (
     CodeFormat,
     Encoder,
@@ -25,37 +26,39 @@ from .tables import markdown_table
 __all__ = ["BLOCKS"]
 
 
-def _rest(total, *parts):
+def _rest(total, *parts, pools=True):
     """What a sum holds besides its parts; the same for all presets."""
-    (rest,) = {total(config) - sum(part(config) for part in parts) for config in PRESETS.values()}
+    machines = (dataclasses.replace(config, pool_depth=config.pool_depth if pools else 0)
+                for config in PRESETS.values())
+    (rest,) = {total(config) - sum(part(config) for part in parts) for config in machines}
     return rest
 
 
 def _codes(config, **fields):
     plain = {"rescale": 0, "pool": 0, "map_bits": 1, "turns": 1, "pool_cycles": 1}
-    return cycles.code_latency(config, plain | fields)
+    return latency.code_latency(config, plain | fields)
 
 
 def latencies():
     """The constants of the model."""
-    accumulators = cycles._accumulator_cycles
-    search = _rest(_codes, accumulators, lambda c: c.code_bits + 1)
+    scale = latency.SCALE_LATENCY
+    found = latency.drained_latency, latency.staircase_latency, lambda config: 1
+    write = _rest(_codes, *found, pools=False)
     rows = [
-        ["feed", cycles.FEED_LATENCY, "from the gate to the top row of the array"],
-        ["element", cycles.ELEMENT_LATENCY,
+        ["tables", latency.FIRST_ISSUE_CYCLES, "look-ups before the first step of a layer"],
+        ["feed", latency.FEED_LATENCY, "from the gate to the top row of the array"],
+        ["element", latency.ELEMENT_LATENCY,
          "from the operands at an element to its count, besides `popcount_stages`"],
-        ["scale", cycles.SCALE_LATENCY, "from a count to its accumulator"],
-        ["search", search,
-         "from an accumulator to its planes, besides one for each of the machine's `code_bits`"],
-        ["window", _rest(lambda c: _codes(c, pool=1), accumulators,
-                         lambda c: search + c.code_bits + c.rows + 1),
-         "from the last pixel of a pooled tile to the planes of its window"],
-        ["frame", _rest(cycles.raw_latency, accumulators, lambda c: c.rows * c.cols),
-         "from the last accumulator of a tile to the first word of its frame's payload"],
-        ["parameters", cycles.PARAMETER_CYCLES,
+        ["scale", scale, "from a count to its accumulator, and to a product of one"],
+        ["clip", _rest(latency.rescaled_latency, latency.rescale_delay, lambda config: scale),
+         "from a product to its code"],
+        ["write", write, "from the last code of a tile to its first plane in the banks"],
+        ["pool", _rest(_codes, *found) - write, "more, on a machine that can pool"],
+        ["frame", _rest(latency.raw_latency, latency.drained_latency, lambda c: c.rows * c.cols)
+         - scale, "from the last accumulator of a tile to its first word, and behind the last one"],
+        ["parameters", latency.PARAMETER_CYCLES,
          "to load the block of a column tile, besides one for each entry"],
-        ["tables", cycles.FIRST_ISSUE_CYCLES, "look-ups before the first step of a layer"],
-        ["fetch", cycles.FETCH_CYCLES, "to fetch a descriptor"]]
+        ["fetch", FETCH_CYCLES, "to fetch a descriptor"]]
     return markdown_table(["name", "cycles", "meaning"],
                           [[f"`{name}`", *more] for name, *more in rows])
 
@@ -63,12 +66,12 @@ def latencies():
 def sums():
     """What the constants add up to on the presets."""
     rows = [
-        ["`first`", cycles.first_issue_cycles],
+        ["`first`", latency.first_issue_cycles],
         ["`leave`, codes of 2 bits, 1 turn", lambda c: _codes(c, map_bits=2)],
         ["`leave`, codes of 8 bits by multiplication", lambda c: _codes(c, map_bits=8, rescale=1)],
         ["`leave`, codes of 2 bits, maximum of 2 x 2",
          lambda c: _codes(c, map_bits=2, pool=1, pool_cycles=3)],
-        ["`leave`, raw", cycles.raw_latency]]
+        ["`leave`, raw", latency.raw_latency]]
     return markdown_table(["", *(f"`{name}`" for name in PRESETS)],
                           [[title, *map(value, PRESETS.values())] for title, value in rows])
 

@@ -10,7 +10,15 @@ from xnorloom.hw.spec import descriptor as descriptor_module
 from xnorloom.hw.spec import link as link_module
 from xnorloom.hw.spec import memory as memory_module
 from xnorloom.hw.spec.config import FORMAT_VERSION, PRESETS, MachineConfig
-from xnorloom.hw.spec.descriptor import DESCRIPTOR, PAIR, TAP, TERM, descriptor_limits
+from xnorloom.hw.spec.descriptor import (
+    DESCRIPTOR,
+    PAIR,
+    RESCALE_DOWN,
+    RESCALE_SHIFTS,
+    TAP,
+    TERM,
+    descriptor_limits,
+)
 from xnorloom.hw.spec.link import HEADER_WORDS, MAGIC, ErrorCode, Opcode
 from xnorloom.hw.spec.memory import PROFILE_COUNTERS, PROFILE_LAYERS, banks
 from xnorloom.hw.spec.registers import DEFAULT_WATCHDOG_CYCLES, IDENTITY, REGISTERS
@@ -145,6 +153,9 @@ def constants():
          f"of program memory; fields lie in the first {DESCRIPTOR.used}"],
         ["descriptor tag", f"`{descriptor_limits(SYMBOLIC)['tag'][0]:#04x}`",
          "field `tag` of every descriptor"],
+        ["shifts", ", ".join(map(str, RESCALE_SHIFTS)),
+         "right shifts of an accumulator, for values 0, 1 .. of the field `shift`"],
+        ["down", RESCALE_DOWN, "right shift of the sum of product and addend"],
         ["watchdog", DEFAULT_WATCHDOG_CYCLES, "cycles, after power-up"],
     ])
 
