@@ -283,16 +283,18 @@ def test_every_key_of_an_image_is_told_with_its_type():
 
     torch.manual_seed(0)
     model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3, padding=1), torch.nn.ReLU(),
-                                torch.nn.Flatten(), torch.nn.Linear(64, 3))
-    xnorloom.quantize_(model, "pact-sawb-w2a2", input_bits=2, input_step=1 / 3)
-    model(torch.rand(2, 3, 4, 4))
+                                torch.nn.MaxPool2d(2), torch.nn.Flatten(), torch.nn.Linear(16, 3))
+    model = xnorloom.quantize_(model, "pact-sawb-w2a2", in_shape=(3, 4, 4), input_bits=2,
+                               input_step=1 / 3)
+    model.train()(torch.rand(2, 3, 4, 4))
     image = xnorloom.compile(model.eval(), machine="default", in_shape=(3, 4, 4))
     data = image.to_bytes()
     (length,) = struct.unpack_from("<I", data, 20)
     meta = json.loads(data[24:24 + length])
     text = (DOCS / "memory-format.md").read_text(encoding="utf-8")
     told = dict(re.findall(r"^\| `([\w.]+)` \| ([^|]+) \| [^|]+ \|$",
-                           text[text.index("Section `META`"):], re.MULTILINE))
+                           text[text.index("Section `META`"):text.index("\n`layout` holds")],
+                           re.MULTILINE))
     layout = re.findall(r"`(\w+)`", "".join(re.findall(
         r"^\| (`\w+`(?:, `\w+`)*) \| [^|]+ \|$", text[text.index("\n`layout` holds"):],
         re.MULTILINE)))
@@ -314,10 +316,11 @@ def test_every_key_of_an_image_is_told_with_its_type():
 
 def fits(value, kind):
     """Whether a value of JSON is of the type that a page names."""
-    counted = re.fullmatch(r"(?:(\d+) |list of )(integers|lists|objects)", kind)
+    counted = re.fullmatch(r"(?:(\d+) |list of )(integers|numbers|lists|objects)", kind)
     if counted:
-        inner = {"integers": int, "lists": list, "objects": dict}[counted[2]]
-        return (isinstance(value, list) and all(type(each) is inner for each in value)
+        inner = {"integers": (int,), "numbers": (int, float), "lists": (list,),
+                 "objects": (dict,)}[counted[2]]
+        return (isinstance(value, list) and all(type(each) in inner for each in value)
                 and (counted[1] is None or len(value) == int(counted[1])))
     return value is None if kind == "null" else type(value) in {
         "integer": (int,), "number": (int, float), "string": (str,), "boolean": (bool,),

@@ -394,7 +394,7 @@ def test_an_answer_that_nobody_takes_is_given_up_and_an_idle_machine_is_not(mach
     host = machines["tiny"]
     host.reset(30)
     host.do([store(host.shape, [], IMAGE)])
-    for _ in range(80):
+    for _ in range(40):
         host.link.write_register(naive_host.WATCHDOG, 30)
     assert host.status() == 4
     host.link.stalls = Stalls(o=255 / 256, seed=1)
