@@ -1,4 +1,4 @@
-"""The formulas of :mod:`sw.graph.network`, evaluated naively: what the reference is held against."""
+"""The formulas of :mod:`sw.graph.network`, evaluated naively: what evaluation is held against."""
 
 import numpy as np
 

@@ -16,9 +16,9 @@ from xnorloom.hw.spec.latency import first_issue_cycles
 TABLES = ("terms", "taps", "pairs")
 
 
-def _config(rows, units=1, classes=True):
-    return MachineConfig(rows=rows, cols=2, lanes=4, units=units, activation_depth=600,
-                         weight_depth=700, term_depth=30, tap_depth=40, pair_depth=20,
+def _config(rows, units=1, classes=True, depths=(600, 700)):
+    return MachineConfig(rows=rows, cols=2, lanes=4, units=units, activation_depth=depths[0],
+                         weight_depth=depths[1], term_depth=30, tap_depth=40, pair_depth=20,
                          border_classes=classes)
 
 
@@ -215,9 +215,10 @@ def _first_faults(config, case, issued):
     return expected
 
 
-@pytest.mark.parametrize("rows", [1, 3, 4])
-def test_a_step_that_leaves_a_memory_is_noticed(rows):
-    config = _config(rows)
+@pytest.mark.parametrize("rows, depths", [
+    (1, (600, 700)), (3, (512, 512)), (4, (511, 1023)), (5, (513, 1024))])
+def test_a_step_that_leaves_a_memory_is_noticed(rows, depths):
+    config, depth = _config(rows, depths=depths), depths[0]
     rng = random.Random(rows)
     found = {"activations": 0, "weights": 0, "none": 0}
     cases, kinds = [], []
@@ -228,12 +229,14 @@ def test_a_step_that_leaves_a_memory_is_noticed(rows):
                            "col_tile_words", "line_skip"])
         for term in terms:
             if wild in term:
-                term[wild] = rng.choice([595, 599, 600, 650, 690, 700, 1000, 40_000, 65_535])
+                term[wild] = rng.choice([depth - 5, depth - 1, depth, depth + 50, depths[1],
+                                         2 * depth - 1, 2 * depth, 40_000, 65_535])
         if wild == "far":
             for tap in taps:
-                tap["offset"] = rng.choice([-65_536, -1000, -101, 200, 530, 2000, 65_535])
+                tap["offset"] = rng.choice([-65_536, -1000, -101, 200, depth - 70, 2000, 65_535])
         elif wild in layer:
-            layer[wild] = rng.choice([200, 690, 1000]) if wild == "col_tile_words" else 400
+            layer[wild] = (
+                rng.choice([200, depths[1] - 10, 1000]) if wild == "col_tile_words" else 400)
         cases.append(case)
         kinds.append(wild)
     for case, wild, seen in zip(cases, kinds, _run(config, cases), strict=True):

@@ -75,7 +75,8 @@ def test_registers_after_reset(clean):
     small_network(),
     small_network(layer(kernel=(1, 1), padding=(0,) * 4)),
     small_network(layer(stride=(2, 3), kernel=(5, 4), padding=(2, 2, 1, 1), grouping="row")),
-    small_network(layer(in_shape=(37, 3, 3), outputs=9, weight_planes=3, grouping="pixel")),
+    small_network(layer(in_shape=(37, 3, 3), outputs=9, weight_planes=3, grouping="pixel"),
+                  in_shape=(37, 3, 3)),
 ], ids=["two-layers", "one-tap", "strided", "many-channels"])
 def test_results_and_counters_agree(clean, network):
     run_both(clean, CONFIG, network, random_codes(network, 5))
@@ -236,6 +237,6 @@ def test_many_random_networks_on_random_machines():
 
 def test_a_machine_of_one():
     config = MachineConfig(rows=1, cols=1, lanes=1, popcount_stages=1)
-    network = small_network(layer(in_shape=(2, 3, 3), outputs=2))
+    network = small_network(layer(in_shape=(2, 3, 3), outputs=2), in_shape=(2, 3, 3))
     with RtlTransport(config, optimize=1) as transport:
         run_both(transport, config, network, random_codes(network, 2))

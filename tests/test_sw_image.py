@@ -68,8 +68,8 @@ def test_every_truncation_is_noticed(image):
 @pytest.mark.parametrize(("position", "value", "message"), [
     (0, b"\x89PNG", r"^Image must start with b'\\x89XLM', not b'\\x89PNG'$"),
     (4, struct.pack("<I", 9), r"^Image must be of format version \d+, not 9$"),
-    (4, struct.pack("<I", 1), r"^Image must be of format version 2, not 1: compile the network "
-     "again with this version$"),
+    (4, struct.pack("<I", 1),
+     r"^Image must be of format version 2, not 1: compile the network again with this version$"),
     (8, struct.pack("<I", 9), r"^Image must have the fingerprint of its machine, .* not 0x0{7}9$"),
     (16, b"METB", r"^Image must have a section 'META'"),
     (20, struct.pack("<I", 1 << 20), r"^Image section b'META' must lie inside the file"),

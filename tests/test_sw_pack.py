@@ -107,8 +107,8 @@ def test_records_refuse_what_the_machine_refuses():
        st.integers(1, 7), st.integers(1, 3), st.integers(1, 3), st.integers(1, 5), st.data())
 def test_maps_survive_their_layout(images, planes, channels, height, width, sy, sx, rows, data):
     banks_y, banks_x = (data.draw(st.integers(0, rows - 1)) for _ in range(2))
-    layout = MapLayout(rows, 5, images, channels, height, width, planes, sy, sx, -(-width // sx) + 1,
-                       banks_y, banks_x)
+    layout = MapLayout(rows, 5, images, channels, height, width, planes, sy, sx,
+                       -(-width // sx) + 1, banks_y, banks_x)
     rng = np.random.default_rng(height)
     table = (rng.permutation(1 << planes)[:, None] >> np.arange(planes) & 1).astype(np.uint8)
     codes = rng.integers(0, 1 << planes, (images, channels, height, width))

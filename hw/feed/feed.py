@@ -165,7 +165,7 @@ class Feed(wiring.Component):
         m.d.sync += [later.eq(at) for later, at in zip(rows, walker.positions, strict=True)]
         m.d.comb += [to.eq(at) for to, at in zip(addresses.positions, rows, strict=True)]
         if self.config.border_classes:
-            m.submodules.classes = classes = BorderClasses(self.config)
+            m.submodules.borders = classes = BorderClasses(self.config)
             wiring.connect(m, walker.raster, classes.raster)
             m.d.sync += self.classes.valid.eq(tile_issues)
             m.d.comb += [classes.layer.eq(self.layer.payload),

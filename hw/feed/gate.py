@@ -114,13 +114,13 @@ def _distance(m, name, most, events):
     Signal, Signal
         The last event lies less than its distance back; the same of the next cycle.
     """
-    left, late = Signal(range(max(most, 2)), name=f"{name}_left"), Signal(name=f"{name}_late")
+    left, late = Signal(range(most + 1), name=f"{name}_left"), Signal(name=f"{name}_late")
     late_next = Signal(name=f"{name}_next")
-    m.d.comb += late_next.eq(late & (left != 0))
+    m.d.comb += late_next.eq(late & (left != 2))
     m.d.sync += [left.eq(left - 1), late.eq(late_next)]
     for condition, cycles in events:
         with m.If(condition):
-            # The cycle of the event counts, and so does the one in which the register runs off.
-            m.d.sync += left.eq(cycles - 2)
+            # It runs off two cycles early: the event's own counts, and the register shows it late.
+            m.d.sync += left.eq(cycles)
             m.d.comb += late_next.eq(cycles != 1)
     return late, late_next

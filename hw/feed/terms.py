@@ -1,6 +1,6 @@
 """The outer loops: which term is visited when, with its addresses."""
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -132,11 +132,10 @@ class TermWalker(wiring.Component):
 
         # An index beyond the banks is one of padding, or a fault at its first visit.
         index = Signal(range(config.activation_depth + (1 << len(layer.line_skip)) + 1))
-        stride, first, weight = Signal(len(layer.line_skip) + 1), Signal(), Signal(
-            range(4 * config.weight_depth))
-        m.d.sync += stride.eq(layer.line_skip + 1)
+        first, weight = Signal(), Signal(range(4 * config.weight_depth))
         with m.If(tile_end):
-            m.d.sync += index.eq(index + Mux(line_last, stride, 1))
+            # One adder: the ones below carry in the tile itself.
+            m.d.sync += index.eq((Cat(1, index) + Cat(1, Mux(line_last, layer.line_skip, 0)))[1:])
         with m.If(visit_end):
             m.d.sync += first.eq(term_last)
         with m.If(sweep_end):

@@ -149,7 +149,7 @@ class LayerEmitter:
                           in zip(pool.window, pool.stride, strict=True))
         entries = open_y * width * images
         if entries > config.pool_depth:
-            raise DoesNotFit(f"Pool memory of machine {config.name!r}, for layer {layer.name!r},",
+            raise DoesNotFit(f"Pool memory of machine {config.name!r}, for layer {layer.name!r}",
                              entries, config.pool_depth, by_batch=True)
         cycles = max(layer.format.planes, open_y * open_x)
         return {

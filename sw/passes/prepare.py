@@ -165,22 +165,25 @@ def _known(stride):
 def _copy(source, name, shape, form, config):
     """A layer that copies a map plane by plane: its codes are the planes as a number."""
     channels, *size = shape
-    planes = form.planes
     weights = np.zeros((1, channels, 1, 1, 1), dtype=np.uint8)
-    scales = np.broadcast_to(1 << np.arange(planes)[:, None], (channels, 1, planes, 1))
-    requantize: Staircase | Rescale
-    if planes <= config.code_bits:
-        steps = np.arange(1, 1 << planes)
-        requantize = Staircase(np.broadcast_to(steps, (channels, len(steps))))
-    elif config.rescale:
-        ones = np.ones(channels, dtype=np.int64)
-        requantize = Rescale(ones, 0 * ones, 0, 0, planes)
-    else:
-        raise CompileError(f"Layer {source!r} map must be read with one stride where it has "
-                           f"{planes} planes, which this machine cannot copy, not with several")
-    return Layer(name, (Term(source, weights, scales.astype(np.int64), blocks=channels),),
-                 np.zeros(channels, dtype=np.int64), 0, tuple(size), requantize,
-                 format=CodeFormat(binary_table(planes)))
+    levels = 1 << np.arange(form.planes, dtype=np.int64)
+    scales = np.broadcast_to(levels[:, None], (channels, 1, form.planes, 1))
+    return Layer(name, (Term(source, weights, scales, blocks=channels),),
+                 np.zeros(channels, dtype=np.int64), 0, tuple(size),
+                 _as_it_is(source, channels, form.planes, config),
+                 format=CodeFormat(binary_table(form.planes)))
+
+
+def _as_it_is(source, channels, bits, config):
+    """Makes codes of accumulators that are codes."""
+    if bits <= config.code_bits:
+        steps = np.arange(1, 1 << bits)
+        return Staircase(np.broadcast_to(steps, (channels, len(steps))))
+    if config.rescale:
+        return Rescale(np.ones(channels, dtype=np.int64), np.zeros(channels, dtype=np.int64), 0, 0,
+                       bits)
+    raise CompileError(f"Layer {source!r} map must be read with one stride where it has {bits} "
+                       f"planes, which this machine cannot copy, not with several")
 
 
 def _redirected(layer, terms, name, form):
