@@ -16,7 +16,7 @@ def machine(rows, cols, units, **fields):
         "popcount_stages": 1, "rescale": False, "border_classes": False, "pool_depth": 0, **fields})
 
 
-SHAPES = [(1, 1, 1), (2, 2, 1), (4, 2, 2), (6, 1, 2), (5, 1, 1)]
+SHAPES = [(1, 1, 1), (2, 2, 1), (4, 2, 2), (6, 1, 2), (5, 1, 1), (2, 1, 2)]
 
 
 @pytest.mark.parametrize("rows, cols, units", SHAPES)
@@ -65,12 +65,27 @@ def test_rescale(rows, cols, units, code_bits, border_classes):
     works = [random_work(config, rng, rescale=1, code_bits=rng.randint(1, 8), shift=shift,
                          col_tiles=rng.randint(1, 4), pixel_tiles=rng.randint(1, 3), passes=passes,
                          border_left=border_classes and rng.getrandbits(1))
-             for shift in (0, 1, 2) for passes in (1, 3)]
+             for shift, passes in enumerate((1, 3, 2, 1, 3, 1))]
     works.insert(2, random_work(config, rng, code_bits=code_bits, col_tiles=3, pixel_tiles=2))
     seen, expected = play_columns(config, works)
     assert seen == expected
     codes = {code for column in seen.codes.values() for _cycle, code in column}
     assert 0 in codes and max(codes) > 1
+
+
+def test_layers_of_all_kinds():
+    config = machine(4, 2, 2, code_bits=4, rescale=True, border_classes=True)
+    rng = random.Random(5)
+    works = []
+    for _ in range(12):
+        raw, rescale = rng.choice([(0, 0), (0, 1), (1, 0)])
+        works.append(random_work(
+            config, rng, raw=raw, rescale=rescale, code_bits=rng.randint(1, 8 if rescale else 4),
+            col_tiles=rng.randint(1, 3), pixel_tiles=rng.randint(1, 3), passes=rng.randint(1, 3),
+            shift=rescale and rng.randrange(6), border_bottom=rng.randrange(4)))
+    seen, expected = play_columns(config, works, gap=lambda: rng.choice([0, 0, 0, 1, 5]))
+    assert seen == expected
+    assert all(seen.accs.values()) and all(seen.codes.values())
 
 
 @pytest.mark.parametrize("fields, memory", [

@@ -16,6 +16,7 @@ from xnorloom.hw.spec.descriptor import (
     OUTPUT_FIELDS,
     PAIR,
     POOLS,
+    RESCALE_SHIFTS,
     TAP,
     TERM,
     descriptor_limits,
@@ -63,7 +64,7 @@ def test_limits_admit_whatever_fits_the_memories(config):
         "term_base": config.term_depth - 1, "weight_base": config.weight_depth - 1,
         "col_tile_words": config.weight_depth, "passes": config.scale_depth,
         "scale_base": config.scale_depth - 1, "parameter_base": config.parameter_depth - 1,
-        "shift": config.acc_bits - 1, "down": config.acc_bits - 1,
+        "shift": len(RESCALE_SHIFTS) - 1 if wide else 0,
         **{f"border_{side}": 3 if classes else 0 for side in ("top", "bottom", "left", "right")},
         "pool": max(POOLS.values()) if config.pool_depth else 0,
         **{f"pool_{name}_{axis}": window for name in ("window", "stride", "open") for axis in "xy"},
@@ -77,7 +78,7 @@ def test_limits_admit_whatever_fits_the_memories(config):
             "line", "column", "phase_x", "phase_y")},
         "planes_low": 0xFFFFFFFF, "planes_high": 0xFFFFFFFF}
     limits = descriptor_limits(config)
-    assert set(limits) - set(needed) == {"tag", "send", "first_line", "needs"}
+    assert set(limits) - set(needed) == {"tag", "send", "down", "first_line", "needs"}
     for name, value in needed.items():
         # A memory of 2 ** 16 entries has one more than a field of 16 bits can count.
         assert limits[name][1] >= min(value, DESCRIPTOR.fields[name].range[1]), name
@@ -99,7 +100,7 @@ def test_loops_run_at_least_once():
 
 def test_what_is_reserved_is_zero():
     limits = descriptor_limits(PRESETS["wide"])
-    assert [limits[name] for name in ("send", "first_line", "needs")] == [(0, 0)] * 3
+    assert [limits[name] for name in ("send", "down", "first_line", "needs")] == [(0, 0)] * 4
 
 
 def test_machines_without_a_part_refuse_its_fields():
@@ -146,7 +147,7 @@ def test_fields_hold_what_the_constants_promise():
 
 def test_every_field_is_read_by_somebody_or_reserved():
     read = {*FEED_FIELDS, *COLUMN_FIELDS, *OUTPUT_FIELDS}
-    assert set(DESCRIPTOR.fields) - read == {"tag", "send", "first_line", "needs"}
+    assert set(DESCRIPTOR.fields) - read == {"tag", "send", "down", "first_line", "needs"}
     assert read <= set(DESCRIPTOR.fields)
     for names in (FEED_FIELDS, COLUMN_FIELDS, OUTPUT_FIELDS):
         assert len(set(names)) == len(names)

@@ -94,7 +94,7 @@ class PassSequencer(wiring.Component):
             m.d.sync += [first.eq(last_pass), opening.eq(sweep_end), phase.eq(phase ^ sweep_end)]
         with m.If(self.begin):
             m.d.sync += [first.eq(1), opening.eq(1), phase.eq(0)]
-        self._scales(m, tile_end, sweep_end)
+        self._scales(m, sweep_end)
         if self.config.border_classes:
             self._biases(m, drained & first, drained & opening)
         if self.config.rescale:
@@ -103,19 +103,21 @@ class PassSequencer(wiring.Component):
             m.d.comb += token.rescale.eq(since[rescale_delay(self.config) - 1:].any())
         return m
 
-    def _scales(self, m, tile_end, sweep_end):
+    def _scales(self, m, sweep_end):
         """Every tile of a sweep reads the same scales."""
-        address, sweep = self.token.scale, Signal(len(self.token.scale))
-        following = Signal.like(address)
-        m.submodules.guard_scales = guard = Guard(len(address), self.config.scale_depth)
-        m.d.comb += [following.eq(address + 1), guard.valid.eq(self.drained), guard.i.eq(address),
-                     self.fault.eq(guard.fault)]
+        scale = self.token.scale
+        sweep, later, following = (Signal.like(scale) for _ in range(3))
+        m.submodules.guard_scales = guard = Guard(len(scale), self.config.scale_depth)
+        m.d.comb += [
+            scale.eq(Mux(self.token.first, sweep, later)), following.eq(scale + 1),
+            guard.valid.eq(self.drained), guard.i.eq(scale), self.fault.eq(guard.fault),
+        ]
         with m.If(self.drained):
-            m.d.sync += address.eq(Mux(tile_end & ~sweep_end, sweep, following))
+            m.d.sync += later.eq(following)
         with m.If(sweep_end):
             m.d.sync += sweep.eq(following)
         with m.If(self.begin):
-            m.d.sync += [address.eq(self.layer.scale_base), sweep.eq(self.layer.scale_base)]
+            m.d.sync += sweep.eq(self.layer.scale_base)
 
     def _biases(self, m, tile, sweep):
         """The biases of a tile follow each other, in the class of one row after the other."""
