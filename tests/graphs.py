@@ -19,7 +19,8 @@ class RandomNet(nn.Module):
         self.rng, self.signal = np.random.default_rng(seed), signal
         self.steps, self.shapes, self.joined = [], [], set()
         channels = int(self.rng.integers(1, 4))
-        self.in_shape = (channels, 30) if signal else (channels, *map(int, self.rng.integers(6, 9, 2)))
+        size = (30,) if signal else tuple(map(int, self.rng.integers(6, 9, 2)))
+        self.in_shape = (channels, *size)
         self.shapes.append(self.in_shape)
         last = self.conv(0)
         for _ in range(int(self.rng.integers(2, 8))):

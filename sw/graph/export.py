@@ -162,8 +162,8 @@ class _Reader:
     def _call(self, node):
         packet = getattr(node.target, "overloadpacket", None)
         name = getattr(packet, "__name__", getattr(node.target, "__name__", str(node.target)))
-        if name.startswith(("_assert", "sym_", "_set_grad")) or not node.users and not name.endswith(
-                "_"):
+        unread = not node.users and not name.endswith("_")
+        if unread or name.startswith(("_assert", "sym_", "_set_grad")):
             return
         path, place = self._place(node, name)
         known = operator_of_aten(name)

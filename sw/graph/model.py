@@ -3,7 +3,6 @@
 
 from collections.abc import Callable
 
-import torch
 from torch import nn
 
 from ..ops.operator import Refused
@@ -57,7 +56,7 @@ class GraphModel(Branch):
         super().__init__()
         self.graph = graph
         for path, module in modules.items():
-            parent: nn.Module = self
+            parent = self
             *above, last = path.split(".")
             for name in above:
                 if name not in parent._modules:

@@ -2,7 +2,6 @@
 
 import dataclasses
 
-
 from .batch_norm import Affine
 from .function import Applied
 from .operator import Operator, Refused, register

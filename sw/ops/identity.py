@@ -12,9 +12,9 @@ class Copy(Operator):
     """Returns what it reads."""
 
     name = "identity"
-    aten = ("alias", "clone", "contiguous", "detach", "lift_fresh_copy")
+    aten: tuple = ("alias", "clone", "contiguous", "detach", "lift_fresh_copy")
     kind = "passing"
-    modules = (nn.Identity,)
+    modules: tuple = (nn.Identity,)
 
     def positive(self, node, *inputs):
         """See :meth:`Operator.positive`."""

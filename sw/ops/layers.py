@@ -97,7 +97,7 @@ class _QuantConv(_Quantized):
 
 
 class QuantConv2d(_QuantConv, nn.Conv2d):
-    __doc__ = _QuantConv.__doc__
+    """Convolution of maps with a quantized weight; see :class:`_QuantConv` for its parameters."""
 
     def forward(self, x):
         """Convolves quantized values; x must be what its sources put out."""
@@ -106,7 +106,8 @@ class QuantConv2d(_QuantConv, nn.Conv2d):
 
 
 class QuantConv1d(_QuantConv, nn.Conv1d):
-    __doc__ = _QuantConv.__doc__
+    """Convolution of signals with a quantized weight; see :class:`_QuantConv` for its parameters.
+    """
 
     def forward(self, x):
         """Convolves quantized values; x must be what its sources put out."""

@@ -81,18 +81,21 @@ class Matrix(Operator):
             terms.append(SumTerm(
                 part, _spread(planes, part.spread), np.full(outputs, 1 / area),
                 bias if not index else np.zeros(outputs), zeros=zeros,
-                **_strides(options, part.spread, shape[1:])))
+                **_strides(options, part, planes)))
         return Sum(node.name, tuple(terms), shape)
 
 
-def _strides(options, spread, out_map):
-    """Options over codes of which a window makes one value; a single output needs no stride."""
-    if spread != (1, 1) and (any(options.get("padding", ())) or options.get("dilation", (1, 1)) != (1, 1)):
+def _strides(options, part, weights):
+    """Options over codes of which a window makes one value; a kernel of the map's size needs no
+    stride."""
+    spread, framed = part.spread, any(options.get("padding", ()))
+    if spread != (1, 1) and (framed or options.get("dilation", (1, 1)) != (1, 1)):
         raise Refused("must have neither padding nor dilation over an average of codes of uneven "
                       "levels")
     stride = options.get("stride", (1, 1))
-    return {**options, "stride": tuple(step * size if kept > 1 else 1 for step, size, kept
-                                       in zip(stride, spread, out_map))}
+    return {**options, "stride": tuple(
+        step * size if taps * size < edge or framed else 1 for step, size, taps, edge
+        in zip(stride, spread, weights.shape[2:], part.shape[1:]))}
 
 
 def _spread(weights, spread):

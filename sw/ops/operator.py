@@ -100,9 +100,10 @@ class Operator:
         Names of the torch functions that :meth:`read` takes.
     kind : str
         ``matrix``: a layer with a weight, whose input must be codes; ``coded``: maps codes to
-        codes, such as a maximum; ``layout``: the same values with other axes; ``affine``: a gain and a shift per channel;
-        ``function``: monotone, element by element; ``sum``; ``last``: the host computes it at the
-        network's end; ``passing``: nothing once a network is trained; ``padding``;
+        codes, such as a maximum; ``layout``: the same values with other axes; ``affine``: a gain
+        and a shift per channel; ``function``: monotone, element by element; ``sum``; ``last``: the
+        host computes it at the network's end; ``passing``: nothing once a network is trained;
+        ``padding``;
         ``quantize``.
     modules : tuple of type
         Modules of torch, for the list of what is supported.

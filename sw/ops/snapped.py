@@ -110,7 +110,7 @@ class SnappedLayer(nn.Module):
             SnappedTerm(term, scales, border, self.grid) for term, scales, border
             in zip(terms, self.integers.scales, self.integers.borders, strict=True))
         self.tail = nn.ModuleList(fused.sum.tail)
-        self.activation: nn.Module | None = None
+        self.activation = None
 
     @property
     def sign(self):

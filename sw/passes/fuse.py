@@ -93,7 +93,7 @@ def fuse(network):
     network = copy.deepcopy(network).eval().double()
     graph = network.graph
     fuser = Fuser(graph)
-    values: dict = {INPUT: Raw(as_map(graph.in_shape))}
+    values = {INPUT: Raw(as_map(graph.in_shape))}
     for node in graph.nodes:
         with _named(node):
             values[node.name] = OPERATORS[node.op].lower(
@@ -126,8 +126,8 @@ class Fuser:
 
     def __init__(self, graph):
         self.graph, self.uses = graph, graph.uses()
-        self.layers: list[Fused] = []
-        self.input: Part | None = None
+        self.layers = []
+        self.input = None
         self.encoder = None
 
     def quantized(self, node, module, value):

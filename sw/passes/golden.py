@@ -2,10 +2,12 @@
 
 import copy
 
+import numpy as np
 import torch
 
 from ..graph.evaluate import evaluate
 from ..graph.model import GraphModel, build_modules
+from ..ops.batch_norm import Affine
 
 __all__ = ["GoldenError", "check_codes", "check_float", "check_fused"]
 
@@ -79,11 +81,11 @@ def check_fused(network, snapped):
     for name, layer in layers.items():
         read = values[network.graph[name].inputs[0]]
         found = layer.mapped(layer(maps))
-        _demand("snap", layer.name, read, found.reshape(read.shape), tolerance=_tolerance(layer))
+        _demand("snap", layer.name, read, found.reshape(read.shape), *_tolerance(layer))
     result = torch.from_numpy(snapped.fusion.head.apply(
         (last + snapped.layers[-1].after.reshape(-1, 1, 1)).numpy()))
     _demand("snap", "result", values[network.graph.output], result,
-            tolerance=_tolerance(snapped.layers[-1]))
+            *_tolerance(snapped.layers[-1]))
 
 
 def _brightest(snapped):
@@ -93,7 +95,12 @@ def _brightest(snapped):
 
 
 def _tolerance(layer):
-    return 2.0 ** -6 + 4 * float(layer.integers.errors.max())
+    """How far values may be off, in parts of the largest one, and at all: scales are rounded, and
+    whatever is small beside what the layer can reach is lost."""
+    integers = layer.integers
+    reach = np.maximum(-integers.low, integers.high) * layer.grid
+    gains = [np.abs(each.gain.numpy()) for each in layer.tail if isinstance(each, Affine)]
+    return 2.0 ** -6, float((4 * integers.errors * reach * _product(gains)).max())
 
 
 @torch.no_grad()
@@ -120,9 +127,12 @@ def check_codes(snapped, network):
                               f"{name!r}")
 
 
-def _demand(name, where, wanted, found, tolerance=1e-9):
-    size = float(wanted.abs().max()) or 1.0
-    off = float((wanted - found).abs().max()) / size if wanted.numel() else 0.0
-    if not off <= tolerance:
-        raise GoldenError(f"Pass {name!r} changed {where!r} by {off:.3g} of its largest value, "
-                          f"more than {tolerance:.3g}")
+def _product(gains):
+    return np.prod(gains, axis=0) if gains else 1.0
+
+
+def _demand(name, where, wanted, found, relative=1e-9, absolute=1e-12):
+    off, allowed = float((wanted - found).abs().max()), relative * float(wanted.abs().max())
+    if not off <= allowed + absolute:
+        raise GoldenError(f"Pass {name!r} changed a value of {where!r} by {off:.3g}, more than "
+                          f"{allowed + absolute:.3g}")

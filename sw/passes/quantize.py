@@ -2,8 +2,6 @@
 
 import numbers
 
-from torch import nn
-
 from ..graph.errors import FrontendError
 from ..graph.export import export
 from ..graph.graph import INPUT, Graph, Node
@@ -215,9 +213,10 @@ class _Places:
         first = None
         for name in node.inputs:
             state = self.state(name)
-            if state in ("curved", "knotted") or state in ("rectified", "clamped") and first is not None:
+            ends = state in ("rectified", "clamped")
+            if state in ("curved", "knotted") or ends and first is not None:
                 self.need(name)
-            elif state in ("rectified", "clamped"):
+            elif ends:
                 first = name
         return "linear" if first is None else "clamped"
 
@@ -239,9 +238,7 @@ class _Writer:
         self.source, self.scheme, self.padding = graph, scheme, padding
         self.signed = scheme.activation_quantizer().signed
         self.absorbs = scheme.activation_quantizer().absorbs
-        self.nodes: dict[str, Node] = {}
-        self.positive = {INPUT: True}
-        self.renamed: dict[str, str] = {}
+        self.nodes, self.positive, self.renamed = {}, {INPUT: True}, {}
 
     def pixels(self, origin, **attributes):
         """The quantizer of the input, behind what the host does with it."""

@@ -40,7 +40,8 @@ def _span(values):
 def _padding(term):
     if not any(term.padding):
         return "no padding"
-    return f"padding {term.padding} with {f'code {term.pad_code}' if term.border is None else 'zeros'}"
+    outside = f"code {term.pad_code}" if term.border is None else "zeros"
+    return f"padding {term.padding} with {outside}"
 
 
 def _end(layer):
