@@ -7,6 +7,7 @@ from hypothesis import reject
 from hypothesis import strategies as st
 
 from xnorloom.hw.spec.config import MachineConfig
+from xnorloom.hw.spec.descriptor import RESCALE_DOWN, RESCALE_SHIFTS
 from xnorloom.hw.spec.memory import Memory
 from xnorloom.sw.bitplanes import group_count
 from xnorloom.sw.errors import CompileError
@@ -24,6 +25,7 @@ from xnorloom.sw.graph.network import (
 from xnorloom.sw.passes.borders import border_classes
 from xnorloom.sw.passes.compiler import compile_network
 from xnorloom.sw.passes.demands import term_map
+from xnorloom.sw.passes.multiply import extra_bits
 
 __all__ = ["SCALE_KINDS", "cases", "code_formats", "layers", "machines", "networks", "random_codes"]
 
@@ -175,19 +177,28 @@ def _bound(terms, biases):
 
 
 @st.composite
+def _rescaled(draw, config, shift, outputs, rng):
+    down = draw(st.sampled_from([RESCALE_DOWN, RESCALE_DOWN, 14, 9]))
+    most = 1 << max(0, config.scale_bits - 1 - (RESCALE_DOWN - down))
+    multipliers = rng.integers(-most + 1, most, outputs)
+    bits = draw(st.integers(1, 8))
+    return Rescale(multipliers, rng.integers(0, 1 << bits + down, outputs), shift, down, bits)
+
+
+@st.composite
 def _requantized(draw, config, terms, biases, rng):
     """How codes are found; None for raw accumulators."""
     outputs = len(biases)
     if config.rescale and draw(st.booleans()):
-        bound = _bound(terms, biases)
-        shift = max(0, bound.bit_length() - config.count_bits) + draw(st.integers(0, 2))
-        width = min(config.scale_bits - 1, 30 - max(1, bound.bit_length() - shift) - 1)
-        multipliers = rng.integers(-(1 << width) + 1, 1 << width, outputs)
-        bits = draw(st.integers(1, 8))
-        spread = max(1, (bound >> shift) // 8)
-        down = min(24, max(0, (spread << width).bit_length() - bits + draw(st.integers(-2, 2))))
-        addends = rng.integers(0, 1 << min(28, bits + down), outputs)
-        return Rescale(multipliers, addends, shift, down, bits)
+        most = max(np.abs(term.scales).max() for term in terms)
+        room = min(config.scale_bits - 1 - int(most).bit_length(),
+                   31 - _bound(terms, biases).bit_length())
+        needed = max(0, _bound(terms, biases).bit_length() - config.count_bits)
+        shifts = [shift for shift in range(needed, 13) for extra in [extra_bits(
+            Rescale(biases, biases, shift, 0, 1), 1)]
+                  if extra <= room and shift + extra in RESCALE_SHIFTS]
+        if shifts:
+            return draw(_rescaled(config, draw(st.sampled_from(shifts)), outputs, rng))
     bits = draw(st.integers(1, config.code_bits))
     half, spread = 0, 2
     for term in terms:

@@ -141,7 +141,7 @@ def test_descriptor_bounds_are_checked_as_in_the_reference(clean):
 
 
 @pytest.mark.parametrize(("number", "fields"), [
-    (1, {"term_base": 127}), (1, {"weight_base": 2040}), (1, {"scale_base": 1023}),
+    (1, {"term_base": 128}), (1, {"weight_base": 2040}), (1, {"scale_base": 1024}),
     (1, {"parameter_base": 511}), (0, {"out_base": 4095}),
 ], ids=lambda value: "-".join(value) if isinstance(value, dict) else str(value))
 def test_steps_that_leave_a_memory_are_the_reference_s_faults(clean, number, fields):

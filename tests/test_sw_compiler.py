@@ -10,6 +10,7 @@ from tests.networks import binary_format, identity, layer, small_network, term
 from tests.strategies import random_codes
 from xnorloom.hw.spec.config import PRESETS, MachineConfig
 from xnorloom.hw.spec.cycles import predict_run
+from xnorloom.hw.spec.descriptor import RESCALE_SHIFTS
 from xnorloom.hw.spec.memory import Memory
 from xnorloom.sw.graph.evaluate import evaluate
 from xnorloom.sw.graph.network import CodeFormat, Pool, Rescale
@@ -242,7 +243,7 @@ def test_a_shortcut_reads_one_word_with_two_planes_of_half_a_scale():
     (_dense, shortcut), (_, other) = image.terms(fields)
     assert (shortcut["words"], shortcut["pairs"]) == (1, 4)
     assert other["activation_base"] - shortcut["activation_base"] == 1
-    assert image.layers[1]["doubled"] == 0
+    assert image.layers[1]["extra_bits"] == 0
 
 
 def test_odd_scales_of_a_shortcut_double_the_layer():
@@ -251,7 +252,7 @@ def test_odd_scales_of_a_shortcut_double_the_layer():
         second = layer("b", "a", (32, 4, 4), 32, terms=(identity("a", 32, 2, scale=3),),
                        code_bits=code_bits)
         image = runs_exactly(small_network(first, second, in_shape=(32, 4, 4)))
-        assert image.layers[1]["doubled"] == 1
+        assert image.layers[1]["extra_bits"] == 1
 
 
 @pytest.mark.parametrize("last", ["staircase", "rescale", "raw"])
@@ -261,7 +262,7 @@ def test_what_a_shortcut_adds_too_much_behind_a_relu_is_taken_back(last):
                    code_bits=2 if last == "staircase" else None)
     if last == "rescale":
         ones = np.ones(32, dtype=np.int64)
-        second = changed(second, requantize=Rescale(3 * ones, 40 * ones, 6, 4, 5),
+        second = changed(second, requantize=Rescale(3 * ones, 40 * ones, 7, 4, 5),
                          format=binary_format(5))
     image = runs_exactly(small_network(first, second, in_shape=(32, 4, 4)))
     # Thresholds are moved, which costs nothing; else a constant is streamed.
@@ -392,7 +393,7 @@ def test_what_a_machine_was_built_without_is_refused():
     pooled = layer(pool=Pool("max", (2, 2), (2, 2)))
     refused(r"pooling must be left out on a machine without a pool \(pool_depth 0\), not 'max'$",
             pooled, config=changed(MACHINE, pool_depth=0))
-    rescaled = changed(layer(), requantize=Rescale(*np.ones((2, 4), dtype=np.int64), 0, 0, 2))
+    rescaled = changed(layer(), requantize=Rescale(*np.ones((2, 4), dtype=np.int64), 4, 16, 2))
     refused("re-quantization must be by thresholds on a machine without rescale, not 'by multipl",
             rescaled, config=changed(MACHINE, rescale=False))
 
@@ -494,17 +495,17 @@ def test_a_relu_bounds_what_comes_before_it():
 
 
 @pytest.mark.parametrize(("fields", "message"), [
-    ({"shift": 0}, r"accumulators behind the shift must fit in 10 bits, but can reach 0..25600: "),
+    ({"shift": 4}, r"accumulators behind the shift must fit in 10 bits, but can reach 0..1600: 2 "),
     ({"multipliers": [1 << 15]}, r"multipliers must fit in 16 bits, but can reach 32768..32768: "),
     ({"addends": [1 << 19]}, r"addends must fit in 20 bits, but can reach 524288..524288: "),
-    ({"multipliers": [2000]}, r"sums of product and addend must fit in 20 bits, but can reach 7"),
-    ({"shift": 20}, r"shift must be from 0 to 19, not 20$"),
-    ({"down": -1}, r"down must be from 0 to 19, not -1$"),
+    ({"multipliers": [8], "down": 4}, "multipliers must fit in 16 bits, but can reach 32768"),
+    ({"shift": 14}, r"shift must be from 0 to 13, not 14$"),
+    ({"down": 17}, r"down must be from 0 to 16, not 17$"),
     ({"bits": 9}, r"activation bits must be from 1 to 8, not 9$"),
     ({"addends": [1, 2]}, r"addends must be of shape \(1,\), not \(2,\)$"),
 ])
 def test_codes_by_multiplication_are_proven(fields, message):
-    rescale = {"multipliers": [3], "addends": [7], "shift": 6, "down": 4, "bits": 3} | fields
+    rescale = {"multipliers": [3], "addends": [7], "shift": 9, "down": 16, "bits": 3} | fields
     rescale |= {key: np.array(rescale[key]) for key in ("multipliers", "addends")}
     item = layer("fc", in_shape=(256, 1, 1), outputs=1, kernel=(1, 1), padding=NONE,
                  activation_planes=1, scales=[[[[100]]]])
@@ -512,6 +513,31 @@ def test_codes_by_multiplication_are_proven(fields, message):
                    format=binary_format(3))
     refused(f"'fc' {message}", item, in_shape=(256, 1, 1), planes=1,
             config=changed(MACHINE, acc_bits=20, count_bits=9))
+
+
+@pytest.mark.parametrize("shift", [0, 3, 4, 7, 12])
+@pytest.mark.parametrize("down", [11, 16])
+def test_accumulators_are_lifted_to_a_shift_that_the_machine_has(shift, down):
+    rng = np.random.default_rng(shift)
+    item = layer(in_shape=(16, 6, 6), code_bits=None, scales=rng.integers(100, 200, (4, 1, 2, 1)))
+    low, steps = 100 * 144 >> shift, (300 * 144 >> shift) / 255
+    factors = np.full(4, max(1, min(1000, int(2 ** down / steps))))
+    item = changed(item, requantize=Rescale(factors, -factors * low, shift, down, 8),
+                   format=binary_format(8))
+    wide = changed(MACHINE, count_bits=17, acc_bits=32)
+    image = runs_exactly(small_network(item, in_shape=(16, 6, 6)), wide)
+    (fields,), (described,) = image.descriptors(), image.layers
+    assert RESCALE_SHIFTS[fields["shift"]] == shift + described["extra_bits"]
+    assert described["extra_bits"] == {0: 4, 3: 1, 4: 0, 7: 1, 12: 0}[shift]
+
+
+def test_a_lifted_accumulator_must_still_be_shifted_back():
+    item = layer("b", "a", (32, 6, 6), 32, terms=(identity("a", 32, 2, scale=3),),
+                 code_bits=None)
+    ones = np.ones(32, dtype=np.int64)
+    item = changed(item, requantize=Rescale(ones, ones, 13, 16, 2), format=binary_format(2))
+    refused(r"Layer 'b' shift must be at most 12, not 13$",
+            layer("a", in_shape=(32, 6, 6), outputs=32), item, in_shape=(32, 6, 6))
 
 
 def test_scales_must_fit():

@@ -275,7 +275,7 @@ def changed_metadata(image, path, value):
     (("layers", 1, "pool", "kind"), "min", r"layers\[1\].pool.kind must be 'max' or 'sum', "),
     (("layers", 1, "pool"), None, r"layers\[1\].out_shape must be \[3, 2, 3\], that of its map"),
     (("layers", 1, "map"), [2, 2], r"layers\[1\].terms\[0\].kernel must be one that makes a map"),
-    (("layers", 1, "doubled"), 2, r"layers\[1\].doubled must be an integer from 0 to 1, not 2"),
+    (("layers", 1, "extra_bits"), 32, r"layers\[1\].extra_bits must be an integer from 0 to 31"),
     (("layers", 2, "copy"), True, r"layers\[2\].copy must be false for a raw layer, not True"),
     (("layers", 1, "frac_bits"), [1, 2], r"layers\[1\].frac_bits must be one integer, or a list "),
     (("layers", 2, "frac_bits"), [1] * 5, r"layers\[2\].frac_bits must be one integer, not "),

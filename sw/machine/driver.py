@@ -181,7 +181,7 @@ class Driver:
         image = np.arange(self.image.batch)[:, None, None]
         index = (np.arange(height)[:, None] * fields["walk"]
                  + np.arange(width) * self.image.batch + image)
-        return values[index].transpose(0, 3, 1, 2) >> layer["doubled"]
+        return values[index].transpose(0, 3, 1, 2) >> layer["extra_bits"]
 
     def _map_reads(self, described):
         words, base = MapLayout(**described["layout"]).bank_words, described["base"]

@@ -2,7 +2,14 @@
 
 import numpy as np
 
-from xnorloom.hw.spec.descriptor import BORDER_CLASSES, PAIR, TAP, TERM
+from xnorloom.hw.spec.descriptor import (
+    BORDER_CLASSES,
+    PAIR,
+    RESCALE_DOWN,
+    RESCALE_SHIFTS,
+    TAP,
+    TERM,
+)
 from xnorloom.hw.spec.memory import Memory
 
 from .write import write_codes
@@ -216,12 +223,9 @@ class LayerRun:
         layer, config = self.layer, self.config
         parameters, first = self._parameters(), self._biases()
         multipliers, addends = parameters[first:first + 2]
-        factor = _signed(acc >> layer["shift"] & (2 << config.count_bits) - 1,
-                         config.count_bits + 1)
-        total = factor * _signed(multipliers & (1 << config.scale_bits) - 1, config.scale_bits)
-        mask = (1 << config.acc_bits) - 1
-        total = _signed(total + addends & mask, config.acc_bits)
-        return np.clip(total >> layer["down"], 0, (1 << layer["code_bits"]) - 1)
+        factor = _signed(acc >> RESCALE_SHIFTS[layer["shift"]], config.count_bits + 1)
+        total = factor * _signed(multipliers, config.scale_bits) + addends
+        return np.clip(total >> RESCALE_DOWN, 0, (1 << layer["code_bits"]) - 1)
 
     def _biases(self):
         """Biases of a parameter block."""
@@ -230,7 +234,7 @@ class LayerRun:
 
 
 def _signed(values, bits):
-    """Two's complement of a width, read out of its bits."""
+    """Two's complement of a width, read out of the low bits."""
     half = 1 << bits - 1
     return ((values & (half << 1) - 1) ^ half) - half
 

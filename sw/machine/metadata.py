@@ -92,7 +92,7 @@ def _check_layer(layer, names, sources):
     layer.integers("map", 2, 1)
     for key in ("copy", "raw"):
         layer.demand(key, "true or false", isinstance(layer.get(key), bool))
-    layer.integer("doubled", 0, 1)
+    layer.integer("extra_bits", 0, 31)
     for key in ("passes", "acc_bits"):
         layer.integer(key, 1)
     terms = layer.get("terms")

@@ -11,6 +11,8 @@ from xnorloom.hw.spec.descriptor import (
     MAX_STRIDE,
     MAX_TERMS,
     PAIR,
+    RESCALE_DOWN,
+    RESCALE_SHIFTS,
     TERM,
 )
 
@@ -184,10 +186,9 @@ class _LayerCheck:
                     "by multiplication", config.rescale)
         self.demand("activation bits", f"from 1 to {MAX_MAP_BITS}", rescale.bits,
                     1 <= rescale.bits <= MAX_MAP_BITS)
-        for what in ("shift", "down"):
+        for what, most in (("shift", RESCALE_SHIFTS[-1]), ("down", RESCALE_DOWN)):
             value = getattr(rescale, what)
-            self.demand(what, f"from 0 to {config.acc_bits - 1}", value,
-                        0 <= value < config.acc_bits)
+            self.demand(what, f"from 0 to {most}", value, 0 <= value <= most)
         for what in ("multipliers", "addends"):
             shape = getattr(rescale, what).shape
             self.demand(what, f"of shape {(outputs,)}", shape, shape == (outputs,))

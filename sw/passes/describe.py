@@ -54,7 +54,7 @@ def _layer(network, prepared, plan, describe_map):
                   zip(original.terms, _planned(plan), strict=True)],
         "constants": [index for index, term in enumerate(plan.terms) if term.term is None],
         "out_shape": _ints(layer.out_shape), "map": _ints(layer.map),
-        "frac_bits": np.asarray(layer.frac_bits).tolist(), "doubled": plan.doubled,
+        "frac_bits": np.asarray(layer.frac_bits).tolist(), "extra_bits": plan.extra_bits,
         "passes": plan.passes, "acc_bits": plan.acc_bits, "raw": layer.requantize is None,
         "pool": None if pool is None else {
             "kind": pool.kind, "window": _ints(pool.window), "stride": _ints(pool.stride),

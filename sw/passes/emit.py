@@ -6,6 +6,7 @@ from xnorloom.hw.spec.descriptor import (
     DESCRIPTOR_TAG,
     PAIR,
     POOLS,
+    RESCALE_SHIFTS,
     TAP,
     TERM,
     descriptor_limits,
@@ -136,7 +137,7 @@ class LayerEmitter:
                   "tile_cycles": max(self.config.rows, layer.format.planes * turns),
                   **out.output_fields(self.addresses[layer.name], layer.format.table)}
         if plan.rescale is not None:
-            fields |= {"rescale": 1, "shift": plan.rescale.shift, "down": plan.rescale.down}
+            fields |= {"rescale": 1, "shift": RESCALE_SHIFTS.index(plan.rescale.shift)}
         if layer.pool is None:
             return fields | {"out_walk": walk.places}
         return fields | self._pool(plan, walk.images)

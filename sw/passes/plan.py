@@ -10,6 +10,7 @@ from xnorloom.hw.spec.descriptor import TERM
 from ..errors import CompileError
 from ..graph.network import Layer, Rescale, Staircase
 from .borders import Borders, border_classes
+from .multiply import extra_bits, for_machine
 from .prove import prove_accumulator, prove_rescale, prove_scales
 from .terms import common_period, needs_halves, plan_constant, plan_term
 
@@ -30,7 +31,7 @@ class LayerPlan:
         Those of the layer, and constants behind a relu.
     period : int
         Column tiles that use the same terms.
-    doubled : int
+    extra_bits : int
         Bits by which its accumulators are shifted left.
     biases : int64 array, shape ``(outputs, 1)`` or ``(outputs, 16)``
     borders : Borders
@@ -44,7 +45,7 @@ class LayerPlan:
     original: Layer | None
     terms: tuple
     period: int
-    doubled: int
+    extra_bits: int
     biases: np.ndarray
     borders: Borders
     thresholds: np.ndarray | None
@@ -86,16 +87,17 @@ def plan_layer(layer, original, shapes, config):
         the machine has.
     """
     period = common_period(layer.terms, config)
-    doubled = int(any(needs_halves(term, config, period) and (np.asarray(term.scales) & 1).any()
-                      for term in layer.terms))
-    layer_terms = [_shifted(term, doubled) for term in layer.terms]
+    rescale = layer.requantize if isinstance(layer.requantize, Rescale) else None
+    extra = int(any(needs_halves(term, config, period) and (np.asarray(term.scales) & 1).any()
+                    for term in layer.terms))
+    if rescale is not None:
+        extra = extra_bits(rescale, extra)
+        rescale = for_machine(layer.name, rescale, extra)
+    layer_terms = [_shifted(term, extra) for term in layer.terms]
     terms = [plan_term(term, config, period, layer.name) for term in layer_terms]
     borders = border_classes(layer.name, layer_terms, shapes, layer.map, config)
     staircase = layer.requantize if isinstance(layer.requantize, Staircase) else None
-    rescale = layer.requantize if isinstance(layer.requantize, Rescale) else None
-    thresholds = None if staircase is None else _thresholds(staircase.thresholds, doubled)
-    if rescale is not None:
-        rescale = dataclasses.replace(rescale, shift=rescale.shift + doubled)
+    thresholds = None if staircase is None else _thresholds(staircase.thresholds, extra)
 
     # What a term adds too much is taken back before the next relu: ahead of all terms in the
     # biases, else where codes are found, or by a constant.
@@ -113,7 +115,7 @@ def plan_layer(layer, original, shapes, config):
     for end, constant in reversed(list(zip(ends[1:], segments[1:], strict=False))):
         if constant.any():
             terms.insert(end, plan_constant(constant, config, layer.name))
-    biases = (np.asarray(layer.biases, dtype=np.int64) << doubled) + segments[0]
+    biases = (np.asarray(layer.biases, dtype=np.int64) << extra) + segments[0]
     biases = biases[:, None] + borders.corrections
     prove_scales(layer.name, terms, config)
     bits, low, high = prove_accumulator(layer.name, terms, biases, layer.requantize is not None,
@@ -121,7 +123,7 @@ def plan_layer(layer, original, shapes, config):
     if rescale is not None:
         bits = max(bits, prove_rescale(layer.name, rescale, low, high, config))
     _check_pairs(layer.name, terms)
-    return LayerPlan(layer, original, tuple(terms), period, doubled, biases, borders, thresholds,
+    return LayerPlan(layer, original, tuple(terms), period, extra, biases, borders, thresholds,
                      rescale, bits)
 
 
@@ -135,8 +137,8 @@ _FAR = 1 << 48
 """No accumulator comes near it."""
 
 
-def _thresholds(thresholds, doubled):
-    return np.clip(np.asarray(thresholds, dtype=np.int64), -_FAR, _FAR) << doubled
+def _thresholds(thresholds, bits):
+    return np.clip(np.asarray(thresholds, dtype=np.int64), -_FAR, _FAR) << bits
 
 
 def _raised(thresholds, extra):

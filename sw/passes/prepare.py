@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from xnorloom.hw.spec.descriptor import RESCALE_DOWN
+
 from ..errors import CompileError
 from ..graph.network import CodeFormat, Layer, Rescale, Staircase, Term, binary_table
 
@@ -166,22 +168,23 @@ def _copy(source, name, shape, form, config):
     """A layer that copies a map plane by plane: its codes are the planes as a number."""
     channels, *size = shape
     weights = np.zeros((1, channels, 1, 1, 1), dtype=np.uint8)
-    levels = 1 << np.arange(form.planes, dtype=np.int64)
+    requantize, lift = _as_it_is(source, channels, form.planes, config)
+    levels = 1 << lift + np.arange(form.planes, dtype=np.int64)
     scales = np.broadcast_to(levels[:, None], (channels, 1, form.planes, 1))
-    return Layer(name, (Term(source, weights, scales, blocks=channels),),
-                 np.zeros(channels, dtype=np.int64), 0, tuple(size),
-                 _as_it_is(source, channels, form.planes, config),
-                 format=CodeFormat(binary_table(form.planes)))
+    zeros = np.zeros(channels, dtype=np.int64)
+    return Layer(name, (Term(source, weights, scales, blocks=channels),), zeros, 0, tuple(size),
+                 requantize, format=CodeFormat(binary_table(form.planes)))
 
 
 def _as_it_is(source, channels, bits, config):
-    """Makes codes of accumulators that are codes."""
+    """Makes codes of accumulators that are codes, shifted left by so many bits."""
     if bits <= config.code_bits:
         steps = np.arange(1, 1 << bits)
-        return Staircase(np.broadcast_to(steps, (channels, len(steps))))
+        return Staircase(np.broadcast_to(steps, (channels, len(steps)))), 0
     if config.rescale:
-        return Rescale(np.ones(channels, dtype=np.int64), np.zeros(channels, dtype=np.int64), 0, 0,
-                       bits)
+        lift = max(0, RESCALE_DOWN + 2 - config.scale_bits)
+        factors = np.full(channels, 1 << RESCALE_DOWN - lift, dtype=np.int64)
+        return Rescale(factors, 0 * factors, 0, RESCALE_DOWN, bits), lift
     raise CompileError(f"Layer {source!r} map must be read with one stride where it has {bits} "
                        f"planes, which this machine cannot copy, not with several")
 

@@ -67,26 +67,24 @@ def prove_accumulator(name, terms, biases, codes, config):
 
 
 def prove_rescale(name, rescale, low, high, config):
-    """Proves that what is multiplied, the factors and the sum fit.
+    """Proves that what is multiplied, and what it is multiplied with and added to, fit.
 
     Returns
     -------
     int
-        Bits that the sum of product and addend needs.
+        Bits that a parameter needs.
 
     Raises
     ------
     CompileError
     """
-    shifted = low >> rescale.shift, high >> rescale.shift
-    products = [rescale.multipliers * each + rescale.addends for each in shifted]
-    ends = np.minimum(*products), np.maximum(*products)
+    shifted, needed = (low >> rescale.shift, high >> rescale.shift), 0
     for what, (least, most), width in (
             ("accumulators behind the shift", shifted, config.count_bits + 1),
             ("multipliers", 2 * (rescale.multipliers,), min(config.scale_bits, config.acc_bits)),
-            ("addends", 2 * (rescale.addends,), config.acc_bits),
-            ("sums of product and addend", ends, config.acc_bits)):
+            ("addends", 2 * (rescale.addends,), config.acc_bits)):
         bits = _bits(least.min(), most.max())
+        needed = bits if what != "accumulators behind the shift" else needed
         if bits > width:
             raise CompileError(
                 f"Layer {name!r} {what} must fit in {width} bits, but can reach "
