@@ -101,6 +101,7 @@ class File:
     def _values(self, tiles):
         layer, fields = self.meta["layers"][-1], self._last()
         rows, cols, batch = self.shape.rows, self.shape.cols, self.meta["batch"]
+        unit = 2.0 ** -(layer["frac_bits"] + layer["extra_bits"])
         values = np.zeros((batch, *layer["out_shape"]))
         for image, c, y, x in np.ndindex(values.shape):
             u, row = divmod(y * fields["walk"] + x * batch + image, rows)
@@ -108,5 +109,5 @@ class File:
             assert opcode == RESULT
             acc = words[row * cols + c % cols]
             sign = 1 if layer["sign"] is None else layer["sign"][c]
-            values[image, c, y, x] = sign * (acc - (acc >> 31 << 32)) * 2.0 ** -layer["frac_bits"]
+            values[image, c, y, x] = sign * (acc - (acc >> 31 << 32)) * unit
         return values

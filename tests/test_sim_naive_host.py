@@ -348,23 +348,52 @@ def test_the_reference_does_what_the_pages_say(name):
     work(host, range(12))
 
 
-@pytest.mark.parametrize("machine, scheme, channels", [
-    ("default", "pact-sawb-w2a2", 3), ("small", "lsbq-w1a2", 2), ("tiny", "syq-row-wta4", 8)])
-def test_a_file_is_enough_to_run_a_network(machine, scheme, channels):
+def chain(nn, channels):
+    return nn.Sequential(
+        nn.Conv2d(channels, 4, 3, padding=1, bias=False), nn.BatchNorm2d(4), nn.ReLU(),
+        nn.Conv2d(4, 5, 3, stride=2, padding=1), nn.ReLU(), nn.Conv2d(5, 2, 1))
+
+
+def branches(nn, channels):
+    from torch import cat
+
+    class Branches(nn.Module):
+        """A shortcut, a depthwise convolution, a pool and a concatenation."""
+
+        def __init__(self):
+            super().__init__()
+            self.stem = nn.Conv2d(channels, 8, 3, padding=1)
+            self.body = nn.Conv2d(8, 8, 3, padding=1)
+            self.each = nn.Conv2d(8, 8, 3, padding=1, groups=8)
+            self.last = nn.Conv2d(16, 3, 1)
+            self.relu, self.pool = nn.ReLU(), nn.MaxPool2d(3, 2, 1)
+
+        def forward(self, x):
+            x = self.relu(self.stem(x))
+            x = self.relu(self.body(x) + x)
+            y = self.relu(self.each(x))
+            return self.last(cat((self.pool(x), self.pool(y)), dim=1))
+
+    return Branches()
+
+
+@pytest.mark.parametrize("machine, scheme, channels, make", [
+    ("default", "pact-sawb-w2a2", 3, chain), ("small", "lsbq-w1a2", 2, chain),
+    ("tiny", "syq-row-wta4", 8, chain), ("default", "pact-sawb-w4a4", 3, branches),
+    ("tiny", "lsbq-w1a2", 2, branches)])
+def test_a_file_is_enough_to_run_a_network(machine, scheme, channels, make):
     torch = pytest.importorskip("torch")
-    from torch import nn
 
     import xnorloom
 
     torch.manual_seed(0)
-    model = nn.Sequential(
-        nn.Conv2d(channels, 4, 3, padding=1, bias=False), nn.BatchNorm2d(4), nn.ReLU(),
-        nn.Conv2d(4, 5, 3, stride=2, padding=1), nn.ReLU(), nn.Conv2d(5, 2, 1))
-    xnorloom.quantize_(model, scheme, input_bits=2, input_step=1 / 3)
-    images = torch.rand(5, channels, 5, 4)
-    model(images)
+    shape = (channels, 5, 4)
+    model = xnorloom.quantize_(make(torch.nn, channels), scheme, in_shape=shape, input_bits=2,
+                               input_step=1 / 3)
+    images = torch.rand(5, *shape)
+    model.train()(images)
     snapped = xnorloom.snap(model.eval(), machine=machine)
-    image = xnorloom.compile(snapped, machine=machine, in_shape=(channels, 5, 4), batch=2)
+    image = xnorloom.compile(snapped, machine=machine, in_shape=shape, batch=2)
     file = naive_image.File(image.to_bytes())
     outputs = file.run(ReferenceMachine(xnorloom.machine(machine)), images.numpy())
     np.testing.assert_array_equal(outputs, snapped(images).detach().numpy())
