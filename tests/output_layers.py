@@ -94,7 +94,8 @@ class Layer:
 
     def _apart(self, tile, turns):
         pixels = [(row, self.pixel(tile * self.rows + row)) for row in range(self.rows)]
-        met = [(row % turns, self.place(*pixel)[0]) for row, pixel in pixels if pixel is not None]
+        met = [(row * turns // self.rows, self.place(*pixel)[0])
+               for row, pixel in pixels if pixel is not None]
         return len(set(met)) == len(met)
 
     @property
@@ -112,7 +113,8 @@ class Layer:
         """Cycles from the last code to the layer's end."""
         if self.pool != "none":
             return lead + self.map_bits + (self.rows - 1) * (self.pool_cycles - 1)
-        return lead + self.map_bits * self.turns
+        waits = -(-self.rows // self.turns) + (self.turns - 1) * self.map_bits - self.rows
+        return lead + self.map_bits + max(0, waits)
 
     def fields(self):
         """The fields of a descriptor that say all this."""
@@ -202,7 +204,7 @@ def random_layer(rng, config, *, pool="none", most=6, tiles=40):
             opened = 1
             for window, step in zip(pooling["window"], pooling["step"]):
                 opened *= -(-window // step)
-            pooling["pool_cycles"] = max(3, map_bits, opened) + rng.choice([0, 0, 1, 3])
+            pooling["pool_cycles"] = max(map_bits, opened + 2) + rng.choice([0, 0, 1, 3])
             if (-(-pooling["window"][0] // pooling["step"][0]) * pooled[1] * images
                     > config.pool_depth):
                 continue
@@ -226,7 +228,7 @@ def random_layer(rng, config, *, pool="none", most=6, tiles=40):
 
 def _random_pool(rng, pool, size):
     window = tuple(rng.randint(1, 3 if pool == "sum" else 5) for _ in size)
-    step = tuple(rng.randint(1, 4) for _ in size)
+    step = tuple(rng.choice([1, 1, 2, 2, 3, 4, 15]) for _ in size)
     # A window begins on the map, and has a pixel of it.
     before = tuple(rng.randrange(length) for length in window)
     pooled = tuple(max(1, -(-(length + first) // stride) - rng.choice([0, 0, 0, 1]))

@@ -5,6 +5,7 @@ them, and ends after the cycles it states."""
 import random
 
 import pytest
+from amaranth.hdl import Cat
 
 from tests.bench import recorder, simulate
 from tests.output_layers import RAW_LAYER, random_layer
@@ -32,8 +33,8 @@ def _random_codes(rng, layer):
 def _run(config, layers, gaps):
     """Runs ``(layer, codes)`` one after the other.
 
-    Returns the words left in the banks, the cycles of all faults, and for every layer the cycles
-    from its last code to its end.
+    Returns the words left in the banks, all writes, the cycles of all faults, and for every layer
+    the cycles from its last code to its end.
     """
     block = Output(config)
     drain = config.drain_cycles
@@ -93,12 +94,12 @@ def _run(config, layers, gaps):
                 word = 0 if clear else words.get((bank, address), (1 << config.lanes) - 1)
                 words[bank, address] = word & ~(part << shift) | data << shift
     assert writes[-1][0] <= ends[-1], "a word is written after the end"
-    return words, faults, [end - last for end, last in zip(ends, last_codes)]
+    return words, writes, faults, [end - last for end, last in zip(ends, last_codes)]
 
 
 def _check(config, layers, gaps=lambda: 0):
-    lead = 6 if config.pool_depth else 2
-    words, faults, ends = _run(config, layers, gaps)
+    lead = 7 if config.pool_depth else 4
+    words, _writes, faults, ends = _run(config, layers, gaps)
     expected = {}
     for layer, codes in layers:
         expected.update(layer.written(codes))
@@ -107,12 +108,11 @@ def _check(config, layers, gaps=lambda: 0):
     assert ends == [layer.end(lead) for layer, _codes in layers]
 
 
-@pytest.mark.parametrize("fields", [{}, {"pool_depth": 0}, {"rescale": False},
-                                    {"pool_depth": 0, "rescale": False}], ids=str)
+@pytest.mark.parametrize("fields", [{}, {"pool_depth": 0, "rescale": False}], ids=str)
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_maps(shape, fields):
     config, rng = _config(shape, **fields), random.Random(str(shape))
-    for number in range(3):
+    for number in range(2):
         layer = random_layer(rng, config)
         gaps = (lambda: 0) if number % 2 else lambda: rng.choice([0, 0, 1, 5])
         _check(config, [(layer, _random_codes(rng, layer))], gaps)
@@ -122,8 +122,8 @@ def test_maps(shape, fields):
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_pooled_maps(shape, pool):
     config, rng = _config(shape, rescale=shape[0] % 2 == 0), random.Random(str(shape))
-    for number in range(6):
-        layer = random_layer(rng, config, pool=pool)
+    for number in range(3):
+        layer = random_layer(rng, config, pool=pool, most=5, tiles=24)
         gaps = (lambda: 0) if number % 2 else lambda: rng.choice([0, 0, 1, 5])
         _check(config, [(layer, _random_codes(rng, layer))], gaps)
 
@@ -135,48 +135,90 @@ def test_layers_in_a_row():
     _check(config, [(layer, _random_codes(rng, layer)) for layer in layers])
 
 
-def test_raw_tiles_between_layers_of_codes():
+def _writes(config, layer):
+    """Banks and addresses of all words of a layer, cycle by cycle, if addresses had no end."""
+    for sweep in range(layer.col_tiles):
+        for tile in range(layer.pixel_tiles):
+            for turn in range(layer.turns):
+                pixels = [layer.pixel(tile * config.rows + row) for row in range(config.rows)
+                          if row * layer.turns // config.rows == turn]
+                places = dict(layer.place(*pixel) for pixel in pixels if pixel is not None)
+                for plane in range(layer.map_bits if places else 0):
+                    yield {bank: address + plane * layer.words + sweep // config.granules
+                           for bank, address in places.items()}
+
+
+@pytest.mark.parametrize("shape", [(2, 2, 4, 1, 2), (4, 3, 9, 2, 4), (3, 1, 2, 1, 3)], ids=str)
+def test_a_layer_that_leaves_the_banks_is_noticed_at_its_first_word_outside(shape):
+    large, rng, escapes = _config(shape, pool_depth=0, rescale=False), random.Random(3), 0
+    for _ in range(12):
+        layer = random_layer(rng, large, tiles=12)
+        expected = list(_writes(large, layer))
+        least = max(layer.fields()[name] for name in layer.fields() if name.startswith("out_")
+                    and not name.endswith("banks"))
+        used = max(max(words.values()) for words in expected) + 1
+        # A field is as wide as the depth needs it.
+        depth = max(2, 1 << least.bit_length() - 1, used - rng.choice([0, 1, 1, 5]))
+        config = _config(shape, pool_depth=0, rescale=False, activation_depth=depth)
+        outside = [k for k, words in enumerate(expected) if max(words.values()) >= depth]
+        _words, writes, faults, _ends = _run(
+            config, [(layer, _random_codes(rng, layer))], lambda: 0)
+        # What is outside shows by its fault alone: the port is as wide as an address of the banks.
+        inside = outside[0] if outside else len(expected)
+        seen = [{b: rest[2 + b] for b in range(config.rows) if banks >> b & 1}
+                for _cycle, banks, *rest in writes]
+        assert len(seen) == len(expected)
+        assert seen[:inside] == expected[:inside]
+        assert faults[:1] == ([writes[inside][:1]] if outside else [])
+        escapes += bool(outside)
+    assert 0 < escapes < 12
+
+
+def test_raw_tiles():
     config, rng = _config((4, 3, 9, 2, 4)), random.Random(2)
     block = Output(config)
-    tiles, sent, done, ends = 6, [], [], []
+    sent, done, ends, arrivals = [], [], [], []
     accs = [[[rng.randrange(1 << 20) for _ in range(config.cols)] for _ in range(config.rows)]
-            for _ in range(tiles)]
+            for _ in range(6)]
+    last_taken = []
 
     async def bench(ctx):
+        cycle, names = 0, [(c, u) for c in range(config.cols) for u in range(config.units)]
         ctx.set(block.layer.payload, {**RAW_LAYER, "pixel_tiles": 2, "col_tiles": 3})
         ctx.set(block.layer.valid, 1)
-        await ctx.tick().repeat(5)
         for tile in accs:
             queues = {(c, u): [tile[(config.units - 1 - u) * config.drain_cycles + row][c]
-                               for row in range(config.drain_cycles)]
-                      for c in range(config.cols) for u in range(config.units)}
-            ctx.set(block.arrived, 1)
-            await ctx.tick()
-            ctx.set(block.arrived, 0)
-            while any(queues.values()):
-                for (c, u), queue in queues.items():
-                    ctx.set(block.acc[c][u], queue[0] if queue else 0)
-                assert ctx.get(block.raw_request)
+                               for row in range(config.drain_cycles)] for c, u in names}
+            taken, begin = 0, cycle + 5
+            while cycle < begin + 6 or taken < config.rows * config.cols or not done or (
+                    done[-1] < begin):
+                ctx.set(block.arrived, cycle == begin)
                 ctx.set(block.raw.ready, rng.getrandbits(1))
-                names = list(queues)
-                *_, valid, ready, word, popped = await ctx.tick().sample(
-                    block.raw.valid, block.raw.ready, block.raw.payload,
-                    sum(block.pop[c][u] << k for k, (c, u) in enumerate(names)))
-                assert valid
-                if ready:
+                for (c, u), queue in queues.items():
+                    ctx.set(block.acc[c][u], queue[0] if queue else rng.getrandbits(20))
+                *_, valid, ready, word, raw_done, end, popped = await ctx.tick().sample(
+                    block.raw.valid, block.raw.ready, block.raw.payload, block.raw_done,
+                    block.layer.ready,
+                    Cat(block.pop[c][u] for c, u in names))
+                if valid and not taken:
+                    arrivals.append(cycle - begin)
+                if valid and ready:
                     sent.append(word)
+                    taken += 1
+                    if taken == config.rows * config.cols:
+                        last_taken.append(cycle)
+                if raw_done:
+                    done.append(cycle)
+                if end:
+                    ends.append(cycle)
                 for k, name in enumerate(names):
                     if popped >> k & 1:
                         queues[name].pop(0)
-            assert not ctx.get(block.raw_request)
-            *_, raw_done, ready = await ctx.tick().sample(block.raw_done, block.layer.ready)
-            done.append(raw_done)
-            ends.append(ready)
-            for _ in range(3):
-                *_, raw_done, ready = await ctx.tick().sample(block.raw_done, block.layer.ready)
-                assert not raw_done and not ready
+                cycle += 1
+                assert cycle < begin + 200
 
     simulate(block, bench)
     assert sent == [acc for tile in accs for pixel in tile for acc in pixel]
-    assert done == [1] * tiles
-    assert ends == [0] * (tiles - 1) + [1]
+    assert done == [cycle + 1 for cycle in last_taken]
+    assert ends == done[-1:]
+    assert min(arrivals) == 2

@@ -37,8 +37,8 @@ def _violated(config, index, word):
 class DescriptorFetch(wiring.Component):
     """Reads descriptors from program memory, one word per cycle, one layer ahead of the machine.
 
-    A layer is ready :data:`hw.spec.cycles.FETCH_CYCLES` cycles after ``start``, or after the layer before was
-    taken.
+    A layer is ready :data:`hw.spec.cycles.FETCH_CYCLES` cycles after ``start``, or after the layer
+    before was taken.
 
     Members
     -------

@@ -1,14 +1,14 @@
 """Gathers the codes of a tile: undoes the column skew, and puts the rows one behind the other."""
 
-from amaranth.hdl import Module, Signal
-from amaranth.lib import data, stream, wiring
+from amaranth.hdl import Cat, Module, Signal
+from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..common.choice import choose
 from ..common.delay import Delay
 from ..spec.descriptor import descriptor_limits
 
-__all__ = ["Row", "TileCollector", "code_width", "map_width"]
+__all__ = ["TileCollector", "code_width", "columns", "map_width"]
 
 
 def code_width(config):
@@ -21,11 +21,9 @@ def map_width(config):
     return descriptor_limits(config)["map_bits"][1]
 
 
-class Row(data.ArrayLayout):
-    """Codes of one pixel, one per column."""
-
-    def __init__(self, config, width):
-        super().__init__(width, config.cols)
+def columns(config, row):
+    """Codes of a row, one per column, from the bits of all of them side by side."""
+    return [row.word_select(c, len(row) // config.cols) for c in range(config.cols)]
 
 
 class TileCollector(wiring.Component):
@@ -45,7 +43,7 @@ class TileCollector(wiring.Component):
     -------
     codes : In(stream.Signature(code_width, always_ready=True)).array(cols, units)
         Codes.
-    row : Out(stream.Signature(Row, always_ready=True))
+    row : Out(stream.Signature(cols * code_width, always_ready=True))
         Codes of all columns, pixel by pixel, with the code of the last column.
     """
 
@@ -55,17 +53,19 @@ class TileCollector(wiring.Component):
         super().__init__({
             "codes": In(stream.Signature(width, always_ready=True)
                         ).array(config.cols, config.units),
-            "row": Out(stream.Signature(Row(config, width), always_ready=True)),
+            "row": Out(stream.Signature(config.cols * width, always_ready=True)),
         })
 
     def elaborate(self, platform):
         m = Module()
-        last = self.config.cols - 1
+        last, row = self.config.cols - 1, []
         for c, units in enumerate(self.codes):
             m.submodules[f"deskew_{c}"] = later = Delay(code_width(self.config), last - c)
-            m.d.comb += [later.i.eq(choose((unit.valid, unit.payload) for unit in units)),
-                         self.row.payload[c].eq(later.o)]
+            # With one unit, what is not valid is not looked at.
+            m.d.comb += later.i.eq(units[0].payload if len(units) == 1 else choose(
+                (unit.valid, unit.payload) for unit in units))
+            row.append(later.o)
         valid = Signal(self.config.units)
         m.d.comb += [valid[u].eq(unit.valid) for u, unit in enumerate(self.codes[last])]
-        m.d.comb += self.row.valid.eq(valid.any())
+        m.d.comb += [self.row.valid.eq(valid.any()), self.row.payload.eq(Cat(row))]
         return m

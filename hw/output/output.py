@@ -11,9 +11,11 @@ from .collect import TileCollector, code_width
 from .pixels import PixelWalker
 from .place import PlaceWalker
 from .planes import PlaneTable
-from .pool import POOL_LATENCY, Pool
+from .pool import CODES_LATE, POOL_LATENCY, Pool
 from .raw import RawEmitter
+from .rows import RowQueue
 from .tiles import TileCounter
+from .windows import WindowWalker
 from .writer import Writer
 
 __all__ = ["OUTPUT_BEGIN_CYCLES", "Output"]
@@ -32,7 +34,7 @@ class _Flags(data.Struct):
     valid: 1
     taken: 1
     written: 1
-    full: 1
+    turn_end: 1
     sweep_end: 1
     col_last: 1
 
@@ -42,14 +44,15 @@ class Output(wiring.Component):
 
     A layer begins in the first cycle in which it is valid; its first code may come
     ``OUTPUT_BEGIN_CYCLES`` later. Let the last code of the last column come in cycle 0, and
-    ``lead`` be 6 on a machine that can pool, and 2 on one that cannot. ``layer.ready`` is high in
+    ``lead`` be 7 on a machine that can pool, and 4 on one that cannot. ``layer.ready`` is high in
     the cycle in which the last word is being written,
 
-    - ``lead + map_bits * turns`` without pooling,
+    - ``lead + map_bits + max(0, ceil(rows / turns) + (turns - 1) * map_bits - rows)`` without
+      pooling: with one turn, ``lead + map_bits``,
     - ``lead + map_bits + (rows - 1) * (pool_cycles - 1)`` with it,
 
     and in a raw layer in the cycle after the last word was taken, together with ``raw_done``. The
-    first word of a raw tile is offered in the cycle after ``arrived``.
+    first word of a raw tile is offered two cycles after ``arrived``.
 
     Parameters
     ----------
@@ -129,7 +132,7 @@ class Output(wiring.Component):
             places.restart.eq(flags.valid & flags.sweep_end),
             writer.valid.eq(flags.valid), pixel.planes.eq(table.planes),
             pixel.place.eq(places.place), pixel.granules.eq(places.granules),
-            pixel.written.eq(flags.written), pixel.full.eq(flags.full),
+            pixel.written.eq(flags.written), pixel.turn_end.eq(flags.turn_end),
             pixel.col_last.eq(flags.col_last), pixel.last.eq(flags.sweep_end & flags.col_last),
             self.fault.eq(writer.fault), self.layer.ready.eq(writer.done | raw_last),
         ]
@@ -144,27 +147,34 @@ class Output(wiring.Component):
             What is known of the pixel at the table.
         """
         config, layer = self.config, self.layer.payload
-        latency = POOL_LATENCY if config.pool_depth else 1
-        m.submodules.flags = later = Delay(_Flags, latency)
+        pools = config.pool_depth > 0
+        m.submodules.rows = rows = RowQueue(config, CODES_LATE if pools else 0)
+        m.submodules.flags = later = Delay(_Flags, POOL_LATENCY if pools else 1)
         known = later.i
-        m.d.comb += [known.sweep_end.eq(pixels.sweep_end), known.col_last.eq(tiles.col_last)]
-        if not config.pool_depth:
-            codes = Signal.like(table.codes)
-            m.d.sync += [code.eq(came) for code, came in zip(codes, collector.row.payload)]
-            m.d.comb += [
-                pixels.step.eq(collector.row.valid), table.codes.eq(codes),
-                known.valid.eq(collector.row.valid), known.taken.eq(1),
-                known.written.eq(pixels.alive), known.full.eq(pixels.tile_end),
-            ]
-            return later.o
-        m.submodules.pool = pool = Pool(config)
-        wiring.connect(m, collector.row, pool.row)
-        pooled = layer.pool != 0
+        wiring.connect(m, collector.row, rows.row)
         m.d.comb += [
-            pool.layer.eq(layer), pool.begin.eq(begin), pool.alive.eq(pixels.alive),
-            pool.line_end.eq(pixels.line_end), pool.sweep_end.eq(pixels.sweep_end),
-            pixels.step.eq(pool.step), table.codes.eq(pool.codes),
-            known.valid.eq(pool.event), known.taken.eq(pool.pixel_out | ~pooled),
-            known.written.eq(pool.pixel_out), known.full.eq(pixels.tile_end | pooled),
+            rows.layer.eq(layer), rows.begin.eq(begin), pixels.step.eq(rows.step),
+            known.valid.eq(rows.step), known.taken.eq(1), known.written.eq(pixels.alive),
+            known.turn_end.eq(rows.turn_end), known.sweep_end.eq(pixels.sweep_end),
+            known.col_last.eq(tiles.col_last),
         ]
+        if not pools:
+            codes = Signal.like(rows.codes)
+            m.d.sync += codes.eq(rows.codes)
+            m.d.comb += table.codes.eq(codes)
+            return later.o
+        m.submodules.windows = windows = WindowWalker(config)
+        m.submodules.pool = pool = Pool(config)
+        m.d.comb += [
+            windows.layer.eq(layer), windows.begin.eq(begin), windows.active.eq(rows.active),
+            windows.first.eq(rows.first), windows.step.eq(rows.step),
+            windows.line_end.eq(pixels.line_end), windows.sweep_end.eq(pixels.sweep_end),
+            pool.layer.eq(layer), pool.visit.eq(windows.visit), pool.alive.eq(pixels.alive),
+            pool.codes.eq(rows.codes), table.codes.eq(pool.pooled),
+        ]
+        with m.If(layer.pool != 0):
+            m.d.comb += [
+                known.valid.eq(rows.active & rows.first), known.turn_end.eq(1),
+                known.taken.eq(windows.visit.complete), known.written.eq(windows.visit.complete),
+            ]
         return later.o

@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from ..common.layout import output_layout
 from ..spec.descriptor import MAX_CODE_BITS
-from .collect import Row, map_width
+from .collect import columns, map_width
 
 __all__ = ["PlaneTable"]
 
@@ -26,15 +26,15 @@ class PlaneTable(wiring.Component):
     -------
     layer : In(output_layout), begin : In(1)
         The layer, and its first cycle.
-    codes : In(Row), planes : Out(Row)
-        Codes of a pixel, and bit p of every one of them on plane p.
+    codes : In(cols * map_width), planes : Out(cols * map_width)
+        Codes of a pixel, and for every one of them the bits of its planes, plane 0 lowest.
     """
 
     def __init__(self, config):
         self.config = config
-        row = Row(config, map_width(config))
+        width = config.cols * map_width(config)
         super().__init__({"layer": In(output_layout(config)), "begin": In(1),
-                          "codes": In(row), "planes": Out(row)})
+                          "codes": In(width), "planes": Out(width)})
 
     def elaborate(self, platform):
         m = Module()
@@ -53,7 +53,10 @@ class PlaneTable(wiring.Component):
         entries = Cat(layer.planes_low, layer.planes_high)
         m.d.comb += [write.addr.eq(code),
                      write.data.eq(entries.word_select(code, MAX_CODE_BITS))]
-        for value, planes in zip(self.codes, self.planes):
+        found = []
+        for value in columns(config, self.codes):
             read = table.read_port(domain="comb")
-            m.d.comb += [read.addr.eq(value[:low]), planes.eq(Cat(read.data, value[low:]))]
+            m.d.comb += read.addr.eq(value[:low])
+            found.append(Cat(read.data, value[low:]))
+        m.d.comb += self.planes.eq(Cat(found))
         return m

@@ -6,9 +6,15 @@ from amaranth.lib.wiring import In, Out
 
 from ..common.layout import output_layout
 from ..common.turns import last_turn
-from ..spec.descriptor import MAX_MAP, MAX_POOL
+from ..spec.descriptor import MAX_POOL
 
 __all__ = ["Visit", "WindowWalker"]
+
+OFFSET = signed(MAX_POOL.bit_length() + 1)
+"""A pixel's place within a window, or, negative, before it."""
+
+BEHIND = signed(MAX_POOL.bit_length() + 2)
+"""The same within the window behind."""
 
 
 class Visit(data.StructLayout):
@@ -21,19 +27,6 @@ class Visit(data.StructLayout):
     def __init__(self, config):
         super().__init__({"valid": 1, "entry": range(max(config.pool_depth, 2)), "first": 1,
                           "complete": 1})
-
-
-class _Axis(data.StructLayout):
-    """A window, one of those in a line or one of those in a column.
-
-    ``offset``: of the pixel within the window, negative before it; ``left``: windows from this one
-    to the last one; ``entry``: its share of the entry; ``slot``: its line of the line memory.
-    """
-
-    def __init__(self, config):
-        super().__init__({"offset": signed(MAX_POOL.bit_length() + 1), "left": range(MAX_MAP + 1),
-                          "entry": range(max(config.pool_depth, 2)),
-                          "slot": range(MAX_POOL + 1)})
 
 
 class WindowWalker(wiring.Component):
@@ -53,10 +46,10 @@ class WindowWalker(wiring.Component):
     -------
     layer : In(output_layout), begin : In(1)
         The layer, and its first cycle.
-    active : In(1), step : In(1)
-        A pixel is there; this is its last cycle.
+    active : In(1), first : In(1), step : In(1)
+        A pixel is there; this is its first, its last cycle.
     line_end, sweep_end : In(1)
-        The pixel is the last one of its line, of the sweep.
+        The pixel is the last one of its line, of its sweep.
     visit : Out(Visit)
         A window that the pixel lies in.
     """
@@ -64,90 +57,123 @@ class WindowWalker(wiring.Component):
     def __init__(self, config):
         self.config = config
         super().__init__({
-            "layer": In(output_layout(config)), "begin": In(1), "active": In(1), "step": In(1),
-            "line_end": In(1), "sweep_end": In(1), "visit": Out(Visit(config)),
+            "layer": In(output_layout(config)), "begin": In(1), "active": In(1), "first": In(1),
+            "step": In(1), "line_end": In(1), "sweep_end": In(1), "visit": Out(Visit(config)),
         })
 
     def elaborate(self, platform):
         m = Module()
-        config, layer, visit = self.config, self.layer, self.visit
-        axis = _Axis(config)
-        # The oldest windows of this pixel and of the next one, and the windows that are shown.
-        x, next_x, here_x = Signal(axis), Signal(axis), Signal(axis)
-        y, next_y, here_y = Signal(axis), Signal(axis), Signal(axis)
-        at_left, at_top, first_cycle, searching = Signal(), Signal(), Signal(), Signal()
-        over = self.begin | (self.step & self.sweep_end)
-        new_line = over | (self.step & self.line_end)
-        line = Signal(range(2 * config.pool_depth))
-        m.d.sync += line.eq(layer.pool_width * layer.images)
-        image_end = last_turn(m, "image", layer.images, begin=new_line, end=self.step)
-
-        column = Signal.like(x.entry)
-        done_x, done_y = Signal(), Signal()
-        m.d.comb += [done_x.eq(x.offset + 1 == layer.pool_window_x),
-                     done_y.eq(y.offset + 1 == layer.pool_window_y)]
-        m.d.comb += [next_x.eq(x), next_y.eq(y)]
-        with m.If(new_line):
-            m.d.comb += [next_x.offset.eq(layer.pool_left), next_x.left.eq(layer.pool_width),
-                         next_x.entry.eq(0)]
-        with m.Elif(image_end & done_x):
-            m.d.comb += self._passed(x, next_x, layer.pool_stride_x)
-            m.d.comb += next_x.entry.eq(x.entry + 1)
-        with m.Elif(image_end):
-            m.d.comb += [next_x.offset.eq(x.offset + 1), next_x.entry.eq(column)]
-        with m.Else():
-            m.d.comb += next_x.entry.eq(x.entry + 1)
-        with m.If(new_line):
-            m.d.sync += [column.eq(0), at_left.eq(1)]
-        with m.Elif(self.step & image_end):
-            m.d.sync += at_left.eq(0)
-            with m.If(done_x):
-                m.d.sync += column.eq(x.entry + 1)
-
-        with m.If(over):
-            m.d.comb += [next_y.offset.eq(layer.pool_top), next_y.left.eq(layer.pool_lines),
-                         next_y.entry.eq(0), next_y.slot.eq(1)]
-            m.d.sync += at_top.eq(1)
-        with m.Elif(self.step & self.line_end):
-            m.d.sync += at_top.eq(0)
-            with m.If(done_y):
-                m.d.comb += self._passed(y, next_y, layer.pool_stride_y)
-                m.d.comb += self._next_line(y, next_y, line)
-            with m.Else():
-                m.d.comb += next_y.offset.eq(y.offset + 1)
-
-        last_x = (here_x.offset < layer.pool_stride_x) | (here_x.left == 1)
-        last_y = (here_y.offset < layer.pool_stride_y) | (here_y.left == 1)
-        with m.If(self.begin | self.step):
-            m.d.sync += [x.eq(next_x), y.eq(next_y), here_x.eq(next_x), here_y.eq(next_y),
-                         first_cycle.eq(1), searching.eq(1)]
-        with m.Elif(self.active):
-            m.d.sync += first_cycle.eq(0)
-            with m.If(last_x):
-                m.d.sync += here_x.eq(x)
-                m.d.sync += [*self._passed(here_y, here_y, layer.pool_stride_y, ahead=0),
-                             *self._next_line(here_y, here_y, line)]
-                with m.If(last_y):
-                    m.d.sync += searching.eq(0)
-            with m.Else():
-                m.d.sync += self._passed(here_x, here_x, layer.pool_stride_x, ahead=0)
-                m.d.sync += here_x.entry.eq(here_x.entry + layer.images)
-        exists = [(here.offset >= 0) & (here.left != 0) for here in (here_x, here_y)]
+        visit = self.visit
+        over, new_line, load = Signal(), Signal(), Signal()
+        next_row, searching = Signal(), Signal()
+        m.d.comb += [over.eq(self.begin | (self.step & self.sweep_end)),
+                     new_line.eq(over | (self.step & self.line_end)),
+                     load.eq(self.begin | self.step)]
+        x, y = self._columns(m, new_line, load, next_row), self._lines(m, over, load, next_row)
+        m.d.comb += next_row.eq(x.last)
+        with m.If(load):
+            m.d.sync += searching.eq(1)
+        with m.Elif(self.active & x.last & y.last):
+            m.d.sync += searching.eq(0)
         m.d.comb += [
-            visit.valid.eq(self.active & searching & exists[0] & exists[1]),
-            visit.entry.eq(here_x.entry + here_y.entry),
-            visit.first.eq(((here_x.offset == 0) | at_left) & ((here_y.offset == 0) | at_top)),
-            visit.complete.eq(first_cycle & done_x & done_y),
+            visit.valid.eq(self.active & searching & x.exists & y.exists),
+            visit.entry.eq(x.entry + y.entry), visit.first.eq(x.first & y.first),
+            visit.complete.eq(visit.valid & self.first & x.complete & y.complete),
         ]
         return m
 
-    def _passed(self, window, following, stride, *, ahead=1):
-        """From a window to the one behind it, for the pixel that is ``ahead`` of this one."""
-        return [following.offset.eq(window.offset + ahead - stride),
-                following.left.eq(Mux(window.left == 0, 0, window.left - 1))]
+    def _axis(self):
+        return Signal(data.StructLayout({
+            "exists": 1, "first": 1, "last": 1, "complete": 1,
+            "entry": range(max(self.config.pool_depth, 2))}), name="axis")
 
-    def _next_line(self, window, following, line):
-        """The line memory has a line for every window that a pixel can lie in, and begins anew."""
-        wraps = window.slot == self.layer.pool_open_y
-        return [following.slot.eq(Mux(wraps, 1, window.slot + 1)),
-                following.entry.eq(Mux(wraps, 0, window.entry + line))]
+    def _columns(self, m, new_line, load, next_row):
+        """The windows of a line, which begin anew for every window of the column."""
+        layer, axis = self.layer, self._axis()
+        here, oldest, following = (Signal(OFFSET, name=f"x_{name}") for name in (
+            "here", "oldest", "following"))
+        entry, start, column, next_start = (Signal.like(axis.entry, name=f"x_{name}") for name in (
+            "entry", "start", "column", "next_start"))
+        # Windows from the oldest one to the last one of the line, and, counted up to more than a
+        # pixel can lie in, from the one that is shown.
+        left, next_left = Signal.like(layer.pool_width), Signal.like(layer.pool_width)
+        ahead, most = Signal(range(MAX_POOL + 1)), Signal(range(MAX_POOL + 1))
+        behind, passed, at_left = Signal(BEHIND, name="x_behind"), Signal(), Signal()
+        image_end = last_turn(m, "image", layer.images, begin=new_line, end=self.step)
+        m.d.comb += [
+            axis.complete.eq(oldest + 1 == layer.pool_window_x),
+            passed.eq(image_end & axis.complete),
+            following.eq(oldest + image_end - Mux(passed, layer.pool_stride_x, 0)),
+            next_left.eq(left - (passed & (left != 0))),
+            next_start.eq(Mux(image_end & ~axis.complete, column, start + 1)),
+        ]
+        with m.If(new_line):
+            m.d.comb += [following.eq(layer.pool_left), next_left.eq(layer.pool_width),
+                         next_start.eq(0)]
+            m.d.sync += [column.eq(0), at_left.eq(1)]
+        with m.Elif(self.step & image_end):
+            m.d.sync += at_left.eq(0)
+            with m.If(axis.complete):
+                m.d.sync += column.eq(next_start)
+        m.d.comb += [most.eq(Mux(left[len(most):].any(), MAX_POOL, left)),
+                     behind.eq(here - layer.pool_stride_x),
+                     axis.last.eq((behind < 0) | (ahead == 1))]
+        with m.If(load):
+            m.d.sync += [oldest.eq(following), left.eq(next_left), start.eq(next_start)]
+            m.d.sync += [here.eq(following), entry.eq(next_start),
+                         ahead.eq(Mux(next_left[len(most):].any(), MAX_POOL, next_left))]
+        with m.Elif(self.active & next_row):
+            m.d.sync += [here.eq(oldest), entry.eq(start), ahead.eq(most)]
+        with m.Elif(self.active):
+            m.d.sync += [here.eq(behind), entry.eq(entry + layer.images), ahead.eq(ahead - 1)]
+        m.d.comb += [axis.exists.eq((here >= 0) & (ahead != 0)),
+                     axis.first.eq((here == 0) | at_left), axis.entry.eq(entry)]
+        return axis
+
+    def _lines(self, m, over, load, next_row):
+        """The windows of a column; the line memory has a line for each that a pixel can lie in.
+
+        A window below the map's last one does no harm in there, as it has a line of its own, and
+        must only not be complete.
+        """
+        layer, axis = self.layer, self._axis()
+        here, oldest, following = (Signal(OFFSET, name=f"y_{name}") for name in (
+            "here", "oldest", "following"))
+        entry, start, next_start = (Signal.like(axis.entry, name=f"y_{name}") for name in (
+            "entry", "start", "next_start"))
+        slot, line, next_line = (Signal.like(layer.pool_open_y, name=f"y_{name}") for name in (
+            "slot", "line", "next_line"))
+        size = Signal(range(2 * self.config.pool_depth))
+        ended, passed, at_top, below = Signal(), Signal(), Signal(), Signal()
+        behind, inside = Signal(BEHIND, name="y_behind"), Signal()
+        m.d.sync += size.eq(layer.pool_width * layer.images)
+        m.d.comb += [
+            ended.eq(self.step & self.line_end), inside.eq(oldest + 1 == layer.pool_window_y),
+            passed.eq(ended & inside),
+            following.eq(oldest + ended - Mux(passed, layer.pool_stride_y, 0)),
+            next_start.eq(start), next_line.eq(line), axis.complete.eq(inside & ~below),
+        ]
+        bottom = last_turn(m, "window", layer.pool_lines, begin=over, end=passed)
+        with m.If(passed):
+            m.d.comb += self._next_line(start, line, next_start, next_line, size)
+            with m.If(bottom):
+                m.d.sync += below.eq(1)
+        with m.If(ended):
+            m.d.sync += at_top.eq(0)
+        with m.If(over):
+            m.d.comb += [following.eq(layer.pool_top), next_start.eq(0), next_line.eq(1)]
+            m.d.sync += [at_top.eq(1), below.eq(0)]
+        m.d.comb += [behind.eq(here - layer.pool_stride_y), axis.last.eq(behind < 0)]
+        with m.If(load):
+            m.d.sync += [oldest.eq(following), start.eq(next_start), line.eq(next_line)]
+            m.d.sync += [here.eq(following), entry.eq(next_start), slot.eq(next_line)]
+        with m.Elif(self.active & next_row):
+            m.d.sync += [here.eq(behind), *self._next_line(entry, slot, entry, slot, size)]
+        m.d.comb += [axis.exists.eq(here >= 0), axis.first.eq((here == 0) | at_top),
+                     axis.entry.eq(entry)]
+        return axis
+
+    def _next_line(self, entry, slot, next_entry, next_slot, size):
+        wraps = slot == self.layer.pool_open_y
+        return [next_slot.eq(Mux(wraps, 1, slot + 1)),
+                next_entry.eq(Mux(wraps, 0, entry + size))]

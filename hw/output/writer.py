@@ -1,4 +1,4 @@
-"""The writer: tiles of planes go into the activation banks, laid out for the layer that reads
+"""The writer: turns of pixels go into the activation banks, laid out for the layer that reads
 them."""
 
 from amaranth.hdl import Cat, Module, Signal
@@ -10,7 +10,7 @@ from ..common.guard import Guard
 from ..common.layout import output_layout
 from ..common.turns import last_turn
 from ..memory.activations import WriteSignature
-from .collect import Row, map_width
+from .collect import columns, map_width
 from .place import OutputPlace
 
 __all__ = ["OutputPixel", "Writer"]
@@ -19,22 +19,32 @@ __all__ = ["OutputPixel", "Writer"]
 class OutputPixel(data.StructLayout):
     """One pixel on its way into the banks.
 
-    ``planes``, and its ``place``; ``written``: it is one of the map; ``full``: it ends its tile;
-    ``col_last``: its column tile is the last one; ``last``: it ends the layer.
+    ``planes``, and its ``place``; ``written``: it is one of the map; ``turn_end``: it is the last
+    one of its turn; ``col_last``: its column tile is the last one; ``last``: it ends the layer.
     """
 
     def __init__(self, config):
         super().__init__({
-            "planes": Row(config, map_width(config)), "place": OutputPlace(config),
-            "granules": config.granules, "written": 1, "full": 1, "col_last": 1, "last": 1})
+            "planes": config.cols * map_width(config), "place": OutputPlace(config),
+            "granules": config.granules, "written": 1, "turn_end": 1, "col_last": 1, "last": 1})
+
+
+class _Held(data.StructLayout):
+    """The pixel of a turn that goes into one bank. An address that lies outside keeps doing so, in
+    one bit."""
+
+    def __init__(self, config):
+        super().__init__({"planes": config.cols * map_width(config),
+                          "address": range(2 * config.activation_depth)})
 
 
 class Writer(wiring.Component):
-    """Assembles tiles, and writes one plane of all pixels of a turn per cycle.
+    """Assembles turns, and writes one plane of all pixels of a turn per cycle.
 
-    A tile is written while the next one is assembled: plane p of turn t, ``p * turns + t + 2``
-    cycles after the pixel that ended it was taken. The first column tile of a word clears the rest
-    of it, so lanes without a channel always hold 0.
+    Pixels come one by one, so each goes into the register of its bank, and nothing has to cross
+    when all are written. A turn is written while the next one is assembled: plane p, ``p + 3``
+    cycles after the pixel that ended it. The first column tile of a word clears the rest of it, so
+    lanes without a channel always hold 0.
 
     Parameters
     ----------
@@ -46,8 +56,8 @@ class Writer(wiring.Component):
     layer : In(output_layout), begin : In(1)
         The layer, and its first cycle.
     valid : In(1), pixel : In(OutputPixel)
-        Pixels in order. One that is ``full`` comes at least ``map_bits * turns`` cycles after the
-        one before.
+        Pixels in order. Those of a turn that are written go to different banks. One that ends a
+        turn comes at least ``map_bits`` cycles after the one before.
     write : Out(WriteSignature)
         Write port of the activation banks.
     done : Out(1)
@@ -67,85 +77,65 @@ class Writer(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         config, layer, pixel = self.config, self.layer, self.pixel
-        held = data.StructLayout({
-            "planes": Row(config, map_width(config)), "bank": range(max(config.rows, 2)),
-            # An address that lies outside keeps doing so, in one bit.
-            "address": range(2 * config.activation_depth), "written": 1, "first": 1})
-        assembled = [Signal(held, name=f"assembled_{r}") for r in range(config.rows)]
-        tile = [Signal(held, name=f"tile_{r}") for r in range(config.rows)]
-        full, active, tile_end = Signal(), Signal(), Signal()
-        turn_first = Signal(init=1)
+        coming = [Signal(_Held(config), name=f"coming_{b}") for b in range(config.rows)]
+        turn = [Signal(_Held(config), name=f"turn_{b}") for b in range(config.rows)]
+        written = Signal(config.rows)
+        whole, turn_written = Signal(), Signal(config.rows)
         inside = (config.activation_depth - 1).bit_length()
-        m.d.comb += full.eq(self.valid & pixel.full)
-        turn_end = last_turn(m, "row", layer.turns, begin=self.begin | full, end=self.valid)
-        with m.If(self.valid):
-            m.d.sync += turn_first.eq(turn_end)
-        with m.If(self.begin | full):
-            m.d.sync += turn_first.eq(1)
-        m.d.comb += [
-            assembled[-1].planes.eq(pixel.planes), assembled[-1].bank.eq(pixel.place.bank),
-            assembled[-1].address.eq(Cat(pixel.place.address[:inside],
-                                         pixel.place.address[inside:].any())),
-            assembled[-1].written.eq(pixel.written), assembled[-1].first.eq(turn_first),
-        ]
-        with m.If(self.valid):
-            m.d.sync += [here.eq(behind) for here, behind in zip(assembled, assembled[1:])]
-        shown = Signal(data.StructLayout({
-            "granules": config.granules, "col_last": 1, "last": 1}))
-        with m.If(full):
-            m.d.sync += [here.eq(new) for here, new in zip(tile, assembled)]
-            # A pooled pixel is a tile of its own, in the last row.
-            m.d.sync += [here.written.eq(new.written & (layer.pool == 0))
-                         for here, new in zip(tile[:-1], assembled)]
-            m.d.sync += [shown.granules.eq(pixel.granules), shown.col_last.eq(pixel.col_last),
-                         shown.last.eq(pixel.last)]
+        with m.If(whole | self.begin):
+            m.d.sync += written.eq(0)
+        for b, held in enumerate(coming):
+            with m.If(self.valid & (pixel.place.bank == b) & pixel.written):
+                m.d.sync += [
+                    written[b].eq(1), held.planes.eq(pixel.planes),
+                    held.address.eq(Cat(pixel.place.address[:inside],
+                                        pixel.place.address[inside:].any())),
+                ]
+        known = Signal(data.StructLayout({"granules": config.granules, "col_last": 1, "last": 1}))
+        shown = Signal.like(known)
+        m.d.sync += [whole.eq(self.valid & pixel.turn_end), known.granules.eq(pixel.granules),
+                     known.col_last.eq(pixel.col_last), known.last.eq(pixel.last)]
+        with m.If(whole):
+            m.d.sync += [now.eq(new) for now, new in zip(turn, coming)]
+            m.d.sync += [shown.eq(known), turn_written.eq(written)]
 
-        plane = Signal(map_width(config))
+        active, turn_end, plane = Signal(), Signal(), Signal(map_width(config))
         offset = Signal(range(2 * config.activation_depth))
-        due = Signal(config.rows)
-        last_due = last_turn(m, "turn", layer.turns, begin=full, end=active)
-        last_plane = last_turn(m, "plane", layer.map_bits, begin=full, end=active & last_due)
-        m.d.comb += tile_end.eq(active & last_due & last_plane)
-        m.d.sync += due.eq(due << 1)
-        with m.If(last_due):
-            m.d.sync += [due.eq(Cat(row.first for row in tile)), plane.eq(plane << 1),
-                         offset.eq(offset + layer.out_plane_words)]
-        with m.If(tile_end | self.begin):
+        last_plane = last_turn(m, "plane", layer.map_bits, begin=whole, end=active)
+        m.d.comb += turn_end.eq(active & last_plane)
+        m.d.sync += [plane.eq(plane << 1), offset.eq(offset + layer.out_plane_words)]
+        with m.If(turn_end | self.begin):
             m.d.sync += active.eq(0)
-        with m.If(full):
-            m.d.sync += [active.eq(1), plane.eq(1), offset.eq(0),
-                         due.eq(Cat(row.first for row in assembled))]
-        self._write(m, tile, shown, active, due, plane, offset)
-        m.d.sync += self.done.eq(tile_end & shown.last)
+        with m.If(whole):
+            m.d.sync += [active.eq(1), plane.eq(1), offset.eq(0)]
+        self._write(m, turn, shown, turn_written, active, plane, offset)
+        m.d.sync += self.done.eq(turn_end & shown.last)
         return m
 
-    def _write(self, m, tile, shown, active, due, plane, offset):
-        """Rows that are due cross over to the banks that their pixels lie in."""
-        config, layer, write = self.config, self.layer, self.write
-        present, depth = Signal(config.cols), config.activation_depth
-        bits = [Signal(config.cols, name=f"bits_{r}") for r in range(config.rows)]
-        addresses = [Signal.like(row.address, name=f"address_{r}") for r, row in enumerate(tile)]
+    def _write(self, m, turn, shown, written, active, plane, offset):
+        """One plane of the turn, and the addresses of its words."""
+        config, layer, write, depth = (
+            self.config, self.layer, self.write, self.config.activation_depth)
         moved = Signal.like(offset)
-        m.d.sync += [
-            present.eq(Cat(~shown.col_last | (layer.last_cols > c) for c in range(config.cols))),
-            write.granules.eq(shown.granules), write.clear.eq(shown.granules[0]),
-            moved.eq(offset),
-        ]
-        for row, here, address in zip(tile, bits, addresses):
-            m.d.sync += [address.eq(row.address), here.eq(Cat(
-                choose((plane[p], planes[p]) for p in range(len(plane)))
-                for planes in row.planes))]
-        goes = Cat(active & due[r] & row.written for r, row in enumerate(tile))
+        m.d.sync += [moved.eq(offset), write.granules.eq(shown.granules),
+                     write.clear.eq(shown.granules[0]), write.banks.eq(0)]
+        with m.If(active):
+            m.d.sync += write.banks.eq(written)
+        absent = Signal(config.cols)
+        m.d.comb += absent.eq(Cat(shown.col_last & (layer.last_cols <= c)
+                                  for c in range(config.cols)))
         faults = Signal(config.rows)
-        for b in range(config.rows):
-            chosen = Signal(config.rows, name=f"chosen_{b}")
+        for b, held in enumerate(turn):
+            address = Signal.like(held.address, name=f"address_{b}")
             word = Signal(range(4 * depth), name=f"word_{b}")
             m.submodules[f"guard_{b}"] = guard = Guard(len(word), depth)
-            m.d.sync += chosen.eq(Cat(goes[r] & (row.bank == b) for r, row in enumerate(tile)))
+            m.d.sync += address.eq(held.address)
             m.d.comb += [
-                word.eq(choose(zip(chosen, addresses)) + moved),
-                guard.i.eq(word), guard.valid.eq(write.banks[b]), faults[b].eq(guard.fault),
-                write.banks[b].eq(chosen.any()), write.address[b].eq(guard.o),
-                write.data[b].eq(choose(zip(chosen, bits)) & present),
+                word.eq(address + moved), guard.i.eq(word), guard.valid.eq(write.banks[b]),
+                faults[b].eq(guard.fault), write.address[b].eq(guard.o),
             ]
+            for c, planes in enumerate(columns(config, held.planes)):
+                m.d.sync += write.data[b][c].eq(choose(zip(plane, planes)))
+                with m.If(absent[c]):
+                    m.d.sync += write.data[b][c].eq(0)
         m.d.comb += self.fault.eq(faults.any())

@@ -24,7 +24,7 @@ walked, ``line_tiles`` tiles, and ``line_skip`` tiles left out.
 
 **Activation banks.** A map read with stride (sy, sx) stores its pixel (image, y, x) at
 m = ((y div sy) * pitch_x + x div sx) * images + image + phase_y * phase_y_banks +
-phase_x * phase_x_banks, phase_y = y mod sy and phase_x = x mod sx, in bank m mod rows, at address ::
+phase_x * phase_x_banks, phase_y = y mod sy, phase_x = x mod sx, in bank m mod rows, at address ::
 
     base + (phase_y * sx + phase_x) * slots * tile_words + (m div rows) * tile_words
          + plane * words + word
@@ -88,7 +88,7 @@ DESCRIPTOR = Record(
      Field("send", 1, "reserved for sending the map to the host; 0"),
      Field("code_bits", 4, "bits of a code as it leaves the columns"),
      Field("map_bits", 4, "bits of a code of the output map, which are its planes"),
-     Field("turns", 6, "turns in which a plane of a tile is written: row r in turn r mod turns"),
+     Field("turns", 6, "turns in which a tile is written: row r in turn r * turns div rows"),
      Field("last_cols", 7, "valid columns of the last column tile; the others write 0")),
     (Field("col_tiles", 16, "tiles of cols output channels"),
      Field("term_period", 16, "column tiles that use the same terms")),
@@ -125,7 +125,7 @@ DESCRIPTOR = Record(
      Field("pool_stride_y", 4, "lines from one window to the next"),
      Field("pool_left", 4, "columns of the first window left of the map"),
      Field("pool_top", 4, "lines of the first window above the map"),
-     Field("pool_cycles", 6, "cycles per pixel, at least map_bits and open windows")),
+     Field("pool_cycles", 6, "cycles per pixel, at least map_bits, and open windows + 2")),
     (Field("pool_width", 12, "width of the pooled map"),
      Field("pool_lines", 12, "lines of the pooled map"),
      Field("pool_open_x", 4, "windows a pixel can lie in, horizontally: ceil(window / stride)"),
@@ -258,7 +258,7 @@ def descriptor_limits(config):
         "pool": (0, 2 if pooled else 0), "pool_window_x": window, "pool_window_y": window,
         "pool_stride_x": window, "pool_stride_y": window,
         "pool_left": (0, window[1] - 1), "pool_top": (0, window[1] - 1),
-        "pool_cycles": (1, 63), "pool_width": (1, MAX_MAP), "pool_lines": (1, MAX_MAP),
+        "pool_cycles": (3, 63), "pool_width": (1, MAX_MAP), "pool_lines": (1, MAX_MAP),
         "pool_open_x": window, "pool_open_y": window,
         "out_walk": (1, (1 << 16) - 1), "out_stride_x": (1, MAX_STRIDE),
         "out_stride_y": (1, MAX_STRIDE),

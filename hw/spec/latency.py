@@ -1,7 +1,8 @@
 """Latencies of the machine's rigid parts, in cycles."""
 
 __all__ = ["ELEMENT_LATENCY", "FEED_LATENCY", "FIRST_ISSUE_CYCLES", "PARAMETER_CYCLES",
-           "SCALE_LATENCY", "code_latency", "drained_latency", "first_issue_cycles", "raw_latency",
+           "SCALE_LATENCY", "code_latency", "drained_latency", "first_issue_cycles", "pool_cycles",
+           "raw_latency",
            "rescale_cycles", "rescale_delay", "rescaled_latency", "staircase_latency",
            "threshold_levels"]
 
@@ -70,9 +71,15 @@ def raw_latency(config):
 def code_latency(config, descriptor):
     """Cycles from the gate until the last word of a tile of codes is written."""
     found = rescaled_latency(config) if descriptor["rescale"] else staircase_latency(config)
-    lead = 6 if config.pool_depth else 2
-    output = lead + descriptor["map_bits"] * descriptor["turns"]
+    bits, turns = descriptor["map_bits"], descriptor["turns"]
     if descriptor["pool"]:
-        output = (lead + descriptor["map_bits"]
-                  + (config.rows - 1) * (descriptor["pool_cycles"] - 1))
-    return drained_latency(config) + found + output
+        behind = (config.rows - 1) * (descriptor["pool_cycles"] - 1)
+    else:
+        behind = max(0, -(-config.rows // turns) + (turns - 1) * bits - config.rows)
+    return drained_latency(config) + found + (7 if config.pool_depth else 4) + bits + behind
+
+
+def pool_cycles(map_bits, open_windows):
+    """Least cycles per pixel of a layer with pooling: its codes are written plane by plane, and its
+    windows met one by one, the last two under way when the next pixel begins."""
+    return max(map_bits, open_windows + 2)

@@ -8,6 +8,7 @@ from xnorloom.hw.spec.descriptor import (
     POOLS,
     descriptor_limits,
 )
+from xnorloom.hw.spec.latency import pool_cycles
 from xnorloom.hw.spec.memory import Memory, banks
 
 from ..errors import ImageError
@@ -205,7 +206,7 @@ class _Layer:
         self.equal("pool_width", width)
         self.equal("out_walk", width * self.image.batch)
         self.equal("turns", 1)
-        self.equal("pool_cycles", max(fields["map_bits"], math.prod(windows)))
+        self.equal("pool_cycles", pool_cycles(fields["map_bits"], math.prod(windows)))
         self.equal("tile_cycles", config.rows * fields["pool_cycles"])
         entries = windows[0] * width * self.image.batch
         self.demand("pooled pixels open at a time", f"at most {config.pool_depth}", entries,

@@ -93,7 +93,7 @@ def turns_needed(layout, pixels, most):
     x, image = np.divmod(place, layout.images)
     bank = layout.numbers()[0][image, line, x] % layout.rows
     for turns in range(1, min(most, layout.rows)):
-        key = (tile * turns + row % turns) * layout.rows + bank
+        key = (tile * turns + row * turns // layout.rows) * layout.rows + bank
         if len(np.unique(key)) == len(key):
             return turns
     return min(most, layout.rows)

@@ -11,6 +11,7 @@ from xnorloom.hw.spec.descriptor import (
     TERM,
     descriptor_limits,
 )
+from xnorloom.hw.spec.latency import pool_cycles
 from xnorloom.hw.spec.memory import Memory
 
 from ..errors import CompileError, DoesNotFit
@@ -152,7 +153,7 @@ class LayerEmitter:
         if entries > config.pool_depth:
             raise DoesNotFit(f"Pool memory of machine {config.name!r}, for layer {layer.name!r}",
                              entries, config.pool_depth, by_batch=True)
-        cycles = max(layer.format.planes, open_y * open_x)
+        cycles = pool_cycles(layer.format.planes, open_y * open_x)
         return {
             "pool": POOLS[pool.kind], "pool_cycles": cycles,
             "tile_cycles": config.rows * cycles,

@@ -1,0 +1,107 @@
+"""Keeps the pixels of a tile, and takes them at the pace of what follows."""
+
+from amaranth.hdl import Module, Mux, Signal
+from amaranth.lib import memory, stream, wiring
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import ceil_log2
+
+from ..common.delay import Delay
+from ..common.guard import reaches
+from ..common.layout import output_layout
+from ..common.turns import last_turn
+from .collect import code_width
+
+__all__ = ["RowQueue"]
+
+
+class RowQueue(wiring.Component):
+    """Pixels come one per cycle; they are taken one per cycle, or every ``pool_cycles`` cycles.
+
+    Without pooling, the last pixel of a turn waits until ``map_bits`` cycles have passed since the
+    last pixel of the turn before was taken: as long as that is being written. Row r of a tile
+    belongs to turn ``r * turns div rows``.
+
+    Parameters
+    ----------
+    config : MachineConfig
+        Machine.
+    late : int
+        Cycles from ``step`` until the next pixel's codes are shown.
+
+    Members
+    -------
+    layer : In(output_layout), begin : In(1)
+        The layer, and its first cycle.
+    row : In(stream.Signature(cols * code_width, always_ready=True))
+        Codes of a pixel. A tile comes, at the earliest, as the last pixel of the one before is
+        taken.
+    active : Out(1)
+        There is a pixel, from the cycle after it came.
+    first, step : Out(1)
+        It has its first cycle, its last one.
+    turn_end : Out(1)
+        It is the last one of its turn.
+    codes : Out(cols * code_width)
+        Codes of the pixel, ``late`` cycles late.
+    """
+
+    def __init__(self, config, late):
+        self.config = config
+        self.late = late
+        width = config.cols * code_width(config)
+        super().__init__({
+            "layer": In(output_layout(config)), "begin": In(1),
+            "row": In(stream.Signature(width, always_ready=True)),
+            "active": Out(1), "first": Out(1), "step": Out(1), "turn_end": Out(1),
+            "codes": Out(width),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        rows, layer = self.config.rows, self.layer
+        waiting = Signal(range(rows + 4))
+        m.d.comb += self.active.eq(waiting != 0)
+        with m.If(self.row.valid != self.step):
+            m.d.sync += waiting.eq(Mux(self.row.valid, waiting + 1, waiting - 1))
+        with m.If(self.active):
+            m.d.sync += self.first.eq(self.step)
+
+        # A turn ends where the multiples of its share pass a multiple of the rows.
+        passed = Signal(range(2 * rows))
+        m.d.comb += self.turn_end.eq(reaches(passed, rows))
+        with m.If(self.step):
+            m.d.sync += passed.eq(Mux(self.turn_end, passed - rows, passed) + layer.turns)
+        writing, ended = Signal(), Signal()
+        m.d.comb += ended.eq(self.step & self.turn_end)
+        written = last_turn(m, "plane", layer.map_bits, begin=self.begin | ended, end=writing)
+        with m.If(written):
+            m.d.sync += writing.eq(0)
+        with m.If(ended):
+            m.d.sync += writing.eq(1)
+        free = Signal()
+        m.d.comb += [free.eq(~self.turn_end | ~writing | written),
+                     self.step.eq(self.active & free)]
+        if self.config.pool_depth:
+            cycle_end = last_turn(m, "cycle", layer.pool_cycles, begin=self.begin | self.step,
+                                  end=self.active)
+            with m.If(layer.pool != 0):
+                m.d.comb += self.step.eq(self.active & cycle_end)
+        with m.If(self.begin):
+            m.d.sync += [waiting.eq(0), self.first.eq(1), passed.eq(layer.turns),
+                         writing.eq(0)]
+        self._keep(m)
+        return m
+
+    def _keep(self, m):
+        # A tile, and the pixels of the one before that are not yet shown.
+        depth = 1 << ceil_log2(self.config.rows + 2 + self.late)
+        m.submodules.rows = rows = memory.Memory(
+            shape=len(self.codes), depth=depth, init=[], attrs={"ram_style": "distributed"})
+        write, read = rows.write_port(), rows.read_port(domain="comb")
+        m.submodules.stepped = stepped = Delay(1, self.late)
+        m.d.comb += [write.en.eq(self.row.valid), write.data.eq(self.row.payload),
+                     stepped.i.eq(self.step), self.codes.eq(read.data)]
+        m.d.sync += [write.addr.eq(write.addr + self.row.valid),
+                     read.addr.eq(read.addr + stepped.o)]
+        with m.If(self.begin):
+            m.d.sync += [write.addr.eq(0), read.addr.eq(0)]
