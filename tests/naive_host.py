@@ -87,11 +87,12 @@ def layer_cost(shape, fields, lists):
     put = k["write"] + (k["pool"] if shape.pool_depth else 0)
     if fields["raw"]:
         leave = drained + k["scale"] + k["frame"] + rows * shape.cols
-    elif fields.get("pool"):
-        leave = (drained + found + put + fields["map_bits"]
-                 + (rows - 1) * (fields["pool_cycles"] - 1))
     else:
-        leave = drained + found + put + fields["map_bits"] * fields["turns"]
+        bits, turns = fields["map_bits"], fields["turns"]
+        behind = max(0, ceil(rows, turns) + (turns - 1) * bits - rows)
+        if fields.get("pool"):
+            behind = (rows - 1) * (fields["pool_cycles"] - 1)
+        leave = drained + found + put + bits + behind
     time, busy, waits = first - 1, 0, {"drain": 0, "input": 0, "output": 0}
     pass_end = tile_end = sweep_begun = None
 

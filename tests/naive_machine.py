@@ -71,10 +71,11 @@ class Gate:
         found = (self.again + k["scale"] + k["clip"] if fields["rescale"] else
                  k["scale"] + max(shape.code_bits, 1 + shape.rescale))
         put = k["write"] + k["pool"] * (shape.pool_depth > 0)
-        self.leave = drained + found + put + fields["map_bits"] * fields["turns"]
+        bits, turns = fields["map_bits"], fields["turns"]
+        behind = max(0, ceil(shape.rows, turns) + (turns - 1) * bits - shape.rows)
         if fields["pool"]:
-            self.leave = (drained + found + put + fields["map_bits"]
-                          + (shape.rows - 1) * (fields["pool_cycles"] - 1))
+            behind = (shape.rows - 1) * (fields["pool_cycles"] - 1)
+        self.leave = drained + found + put + bits + behind
         if fields["raw"]:
             self.leave = drained + k["scale"] + k["frame"] + shape.rows * shape.cols
         self.load = fields["block"] + k["parameters"]
@@ -234,7 +235,7 @@ class LayerRun:
             y, c, alive = pixels[row]
             if alive:
                 place = self._write(column, y, c, codes[row])
-                turn = row % f["turns"], place
+                turn = row * f["turns"] // self.shape.rows, place
                 assert turn not in used, "two pixels of a turn in one bank"
                 used[turn] = True
 

@@ -39,6 +39,8 @@ def fields_of(block):
 
 
 DESCRIPTOR, TERM, TAP, PAIR = map(fields_of, ("descriptor", "term", "tap", "pair"))
+LEAST = {name: int(least) for _word, _bits, name, _meaning, least, _most
+         in table_of("memory-format.md", "descriptor") if least.isdigit()}
 
 
 def rescale_shifts():
@@ -304,6 +306,7 @@ class Packed:
         self._by_column(PARAMETERS, parameter_base,
                         lambda channel: self._parameters(layer, channel), outputs)
         fields = {
+            **{name: least for name, least in LEAST.items() if name.startswith(("pool_", "out_"))},
             "tag": 0xD5, "raw": layer.raw, "rescale": isinstance(layer.requantize, Rescale),
             "code_bits": layer.code_bits, "map_bits": 1, "turns": 1,
             "last_cols": outputs - (tiles - 1) * shape.cols, "col_tiles": tiles,
@@ -314,9 +317,6 @@ class Packed:
             "scale_base": scale_base, "parameter_base": parameter_base,
             **dict(zip(("border_top", "border_bottom", "border_left", "border_right"),
                        layer.borders)),
-            **dict.fromkeys(("pool_window_x", "pool_window_y", "pool_stride_x", "pool_stride_y",
-                             "pool_cycles", "pool_width", "pool_lines", "pool_open_x",
-                             "pool_open_y", "out_walk", "out_stride_x", "out_stride_y"), 1),
             **walk}
         if not layer.raw:
             fields |= self._output(layer, self.maps[layer.target], walk["walk"])
@@ -383,7 +383,7 @@ class Packed:
         open_y, open_x = (ceil(size, step) for size, step in zip(pool.window, pool.stride))
         if open_y * pool.width * self.images > self.shape.pool_depth:
             raise Unfit("pool")
-        cycles = max(3, bits, open_x * open_y) + pick(self.rng, 0, 1)
+        cycles = max(bits, open_x * open_y + 2) + pick(self.rng, 0, 1)
         return fields | {
             "pool": 1 if pool.kind == "max" else 2, "pool_window_y": pool.window[0],
             "pool_window_x": pool.window[1], "pool_stride_y": pool.stride[0],
@@ -398,7 +398,7 @@ class Packed:
         pixels = [(*divmod(y * walk + x * self.images + image, self.shape.rows),
                    target.place(image, y, x)[0]) for image, y, x in target.pixels()]
         for turns in range(1, self.shape.rows):
-            places = [(tile, row % turns, bank) for tile, row, bank in pixels]
+            places = [(tile, row * turns // self.shape.rows, bank) for tile, row, bank in pixels]
             if len(set(places)) == len(places):
                 return turns
         return self.shape.rows

@@ -67,7 +67,7 @@ def _symbol(value):
     for step in (-1, 1):
         known |= {number + step: f"{name} {'+' if step > 0 else '-'} 1"
                   for number, name in list(known.items())
-                  if "(" not in name and number + step not in known}
+                  if name.endswith(("rows", "scale_bits", "acc_bits"))}
     return known.get(value, f"{value:#x}" if value == 0xFFFFFFFF else value)
 
 
