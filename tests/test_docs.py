@@ -348,12 +348,13 @@ from xnorloom.sw.passes.snap import snap
 torch.manual_seed(0)
 model = nn.Sequential(nn.Conv2d(2, 3, 3, padding=1, bias=False), nn.BatchNorm2d(3), nn.ReLU(),
                       nn.Conv2d(3, 3, 3), nn.ReLU(), nn.Flatten(), nn.Linear(12, 2))
-xnorloom.quantize_(model, "sign-by-pixel-a2", input_bits=2, input_step=1 / 3)
+model = xnorloom.quantize_(model, "sign-by-pixel-a2", in_shape=(2, 4, 4), input_bits=2,
+                           input_step=1 / 3)
 images = torch.rand(4, 2, 4, 4)
 model(images)
 model.eval()
 snapped, image = snap(model), xnorloom.compile(model, machine="small", in_shape=(2, 4, 4))
-assert [layer["groups"] for layer in image.layers] == [1, 9, 1]
+assert [layer["terms"][0]["groups"] for layer in image.layers] == [1, 9, 1]
 driver = Driver(ReferenceMachine(xnorloom.machine("small")), image)
 driver.load()
 assert np.array_equal(driver.run(images.numpy()).outputs, snapped(images).numpy())
@@ -379,6 +380,11 @@ def test_python_page_runs(tmp_path):
     shown = run_blocks("python.md", tmp_path)
     assert "torch.float64" in shown and "[[8.]]" in shown
     assert (tmp_path / "net.xlm").is_file() and (tmp_path / "top.v").is_file()
+
+
+def test_operators_of_the_page_run_down_to_the_machine(tmp_path):
+    pytest.importorskip("torch")
+    run_blocks("extending.md", tmp_path)
 
 
 @pytest.mark.slow
