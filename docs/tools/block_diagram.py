@@ -93,7 +93,7 @@ def _behind(d):
     d.text(736, 588, "code = thresholds at or below acc,", size=12)
     d.text(736, 604, "or shift, multiply, add, shift, clamp", size=12)
     d.text(736, 620, "one code per cycle", size=12, colour=MUTED)
-    d.box(420, 658, 288, 40, lines=("collect, pool, tile buffer, crossbar",), stroke=PURPLE)
+    d.box(420, 658, 288, 40, lines=("collect, pool, write",), stroke=PURPLE)
     d.text(420, 720, "undoes the column skew; writes one plane of all pixels of a tile per cycle,",
            size=12, colour=MUTED)
     d.text(420, 736, "laid out for the layers that read it", size=12, colour=MUTED)
