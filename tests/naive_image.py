@@ -6,19 +6,9 @@ import zlib
 
 import numpy as np
 
-from tests.naive_host import (
-    DONE,
-    IMAGE,
-    RESULT,
-    RUN,
-    Host,
-    Map,
-    Request,
-    Shape,
-    ceil,
-    frames,
-    store,
-)
+from tests.naive_host import DONE, IMAGE, RESULT, RUN, Host, Request, frames, store
+from tests.naive_network import ceil
+from tests.naive_pack import DESCRIPTOR, DESCRIPTOR_WORDS, PROGRAM, VERSION, Banks, Shape
 
 
 class File:
@@ -26,7 +16,8 @@ class File:
 
     def __init__(self, data):
         magic, version, self.fingerprint, length = struct.unpack_from("<4sIII", data)
-        assert magic == bytes([0x89, 0x58, 0x4C, 0x4D]) and version == 1 and length == len(data)
+        assert magic == bytes([0x89, 0x58, 0x4C, 0x4D]) and version == VERSION
+        assert length == len(data)
         assert struct.unpack_from("<I", data, length - 4)[0] == zlib.crc32(data[:-4])
         sections, place = {}, 16
         while place < length - 4:
@@ -40,33 +31,40 @@ class File:
 
     def map(self, described):
         """A map of the file: ``input``, or the ``output`` of a layer."""
-        layout = described["layout"]
-        each = Map(self.shape, layout["images"],
-                   (layout["channels"], layout["height"], layout["width"]),
-                   np.array(described["table"]), (layout["stride_y"], layout["stride_x"]),
-                   (layout["pitch_y"], layout["pitch_x"]))
+        it = described["layout"]
+        table, stride = np.array(described["table"]), (it["stride_y"], it["stride_x"])
+        size, phase_banks = (it["height"], it["width"]), (it["phase_y_banks"], it["phase_x_banks"])
+        lines, columns = (ceil(side, step) for side, step in zip(size, stride))
+        last = ((lines - 1) * it["pitch_x"] + columns) * it["images"] - 1 + sum(
+            (min(side, step) - 1) * each for side, step, each in zip(size, stride, phase_banks))
+        each = Banks(self.shape, it["images"], it["channels"], size, table, stride, it["pitch_x"],
+                     phase_banks, last // self.shape.rows + 1)
         each.base = described["base"]
         assert (each.planes, self.shape.rows, self.shape.lanes) == (
-            layout["planes"], layout["rows"], layout["lanes"])
+            it["planes"], it["rows"], it["lanes"])
         return each
 
     def codes(self, pixels):
         """Codes of the input map from images of real numbers, their taps gathered if it asks so."""
-        described = self.meta["input"]
-        codes = np.clip(np.rint(pixels / described["step"]), 0, len(described["table"]) - 1)
-        codes = codes.astype(np.int64)
-        folded = described["folded"]
+        given = self.meta["input"]
+        if given["gain"] is not None:
+            gain, shift = (np.array(given[key])[:, None, None] for key in ("gain", "shift"))
+            pixels = np.asarray(pixels, dtype=np.float64) * gain + shift
+        codes = np.rint(np.asarray(pixels, dtype=np.float64) / given["step"]) - given["low"]
+        codes = np.clip(codes, 0, len(given["table"]) - 1).astype(np.int64)
+        folded = given["folded"]
         if folded is None:
             return codes
-        (kh, kw), (sy, sx), (py, px) = folded["kernel"], folded["stride"], folded["padding"]
-        padded = np.pad(codes, ((0, 0), (0, 0), (py, py), (px, px)),
+        (kh, kw), (sy, sx), (ey, ex) = folded["kernel"], folded["stride"], folded["dilation"]
+        top, bottom, left, right = folded["padding"]
+        padded = np.pad(codes, ((0, 0), (0, 0), (top, bottom), (left, right)),
                         constant_values=folded["pad_code"])
-        height = (padded.shape[2] - kh) // sy + 1
-        width = (padded.shape[3] - kw) // sx + 1
+        height = (padded.shape[2] - (kh - 1) * ey - 1) // sy + 1
+        width = (padded.shape[3] - (kw - 1) * ex - 1) // sx + 1
         gathered = np.zeros((len(codes), codes.shape[1] * kh * kw, height, width), dtype=np.int64)
         for channel, y, x in np.ndindex(gathered.shape[1:]):
             c, ky, kx = channel // (kh * kw), channel // kw % kh, channel % kw
-            gathered[:, channel, y, x] = padded[:, c, y * sy + ky, x * sx + kx]
+            gathered[:, channel, y, x] = padded[:, c, y * sy + ky * ey, x * sx + kx * ex]
         return gathered
 
     def run(self, link, pixels):
@@ -87,18 +85,29 @@ class File:
             outputs.append(self._values(tiles)[:len(codes)])
         return np.concatenate(outputs)
 
+    def _last(self):
+        """Fields of the last descriptor, out of the program's sections."""
+        number = len(self.meta["layers"]) - 1
+        memory, words = [0] * self.shape.program_depth, self.program
+        while words:
+            kind, start, count = words[0] & 0xFF, words[1] & 0xFFFF, words[1] >> 16
+            if kind == PROGRAM:
+                memory[start:start + count] = words[2:2 + count]
+            words = words[2 + count * ceil(self.shape.memories[kind][2], 32):]
+        held = memory[DESCRIPTOR_WORDS * number:DESCRIPTOR_WORDS * (number + 1)]
+        return {name: held[word] >> shift & (1 << bits) - 1
+                for name, (word, shift, bits) in DESCRIPTOR.items()}
+
     def _values(self, tiles):
-        layer = self.meta["layers"][-1]
-        maps = {"input": self.meta["input"],
-                **{each["name"]: each["output"] for each in self.meta["layers"]}}
-        read = self.map(maps[layer["source"]])
-        rows, cols, channels = self.shape.rows, self.shape.cols, layer["out_shape"][0]
-        values = np.zeros((self.meta["batch"], *layer["out_shape"]))
+        layer, fields = self.meta["layers"][-1], self._last()
+        rows, cols, batch = self.shape.rows, self.shape.cols, self.meta["batch"]
+        unit = 2.0 ** -(layer["frac_bits"] + layer["extra_bits"])
+        values = np.zeros((batch, *layer["out_shape"]))
         for image, c, y, x in np.ndindex(values.shape):
-            n = (image * read.pitch_y + y) * read.pitch_x + x
-            opcode, words = tiles[n // rows * ceil(channels, cols) + c // cols]
+            u, row = divmod(y * fields["walk"] + x * batch + image, rows)
+            opcode, words = tiles[c // cols * fields["pixel_tiles"] + u]
             assert opcode == RESULT
-            acc = words[n % rows * cols + c % cols]
+            acc = words[row * cols + c % cols]
             sign = 1 if layer["sign"] is None else layer["sign"][c]
-            values[image, c, y, x] = sign * (acc - (acc >> 31 << 32)) * 2.0 ** -layer["frac_bits"]
+            values[image, c, y, x] = sign * (acc - (acc >> 31 << 32)) * unit
         return values

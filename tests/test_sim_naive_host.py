@@ -1,4 +1,5 @@
-"""A host that knows the pages of docs/ only, against the reference and the simulated machine."""
+"""A host that knows the pages of docs/ only, against a machine that does, the reference, and the
+simulated machine."""
 
 import ast
 import sys
@@ -7,28 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests import naive_host, naive_image
+from tests import naive_host, naive_image, naive_machine, naive_network, naive_pack
 from tests.naive_host import (
-    ACTIVATIONS,
-    BIASES,
     CYCLES,
-    DESCRIPTOR_WORDS,
     IMAGE,
     LAYERS,
-    PROFILE,
-    PROGRAM,
     READ,
     RUN,
-    WEIGHTS,
     WRITE,
     Host,
-    Packed,
-    Shape,
-    Unfit,
-    evaluate,
     frame,
     payload,
-    random_network,
     read,
     read_counters,
     read_map,
@@ -37,6 +27,20 @@ from tests.naive_host import (
     shuffled,
     store,
 )
+from tests.naive_machine import Machine
+from tests.naive_network import Unfit, evaluate, random_network
+from tests.naive_pack import (
+    ACTIVATIONS,
+    DESCRIPTOR,
+    DESCRIPTOR_WORDS,
+    PARAMETERS,
+    PROFILE,
+    PROGRAM,
+    WEIGHTS,
+    Packed,
+    Shape,
+    random_inputs,
+)
 from xnorloom.hw.spec.config import PRESETS, MachineConfig
 from xnorloom.sw.machine.reference import ReferenceMachine
 
@@ -44,13 +48,19 @@ WATCHDOG = 400
 
 ODD = MachineConfig(
     name="odd", rows=3, cols=5, lanes=35, units=3, doubling=False, count_bits=9, scale_bits=11,
-    acc_bits=19, code_bits=3, activation_depth=1300, weight_depth=700, scale_depth=300,
-    parameter_depth=200, tap_depth=70, pair_depth=50, program_depth=101,
-    popcount_stages=2)
-MACHINES = {"tiny": PRESETS["tiny"], "odd": ODD}
+    acc_bits=19, code_bits=3, pool_depth=77, activation_depth=1300, weight_depth=700,
+    scale_depth=400, parameter_depth=400, term_depth=37, tap_depth=140, pair_depth=90,
+    program_depth=107, popcount_stages=2)
+BARE = MachineConfig(
+    name="bare", rows=4, cols=3, lanes=6, units=2, count_bits=12, scale_bits=8, acc_bits=24,
+    code_bits=4, rescale=False, border_classes=False, pool_depth=0, activation_depth=700,
+    weight_depth=600, scale_depth=300, parameter_depth=130, tap_depth=100, popcount_stages=1)
+MACHINES = {"tiny": PRESETS["tiny"], "odd": ODD, "bare": BARE}
 
 
-@pytest.mark.parametrize("module", [naive_host, naive_image], ids=["host", "image"])
+@pytest.mark.parametrize(
+    "module", [naive_network, naive_pack, naive_host, naive_machine, naive_image],
+    ids=lambda module: module.__name__)
 def test_what_is_naive_imports_nothing_of_the_project(module):
     text = Path(module.__file__).read_text(encoding="utf-8")
     tree = ast.parse(text)
@@ -61,22 +71,19 @@ def test_what_is_naive_imports_nothing_of_the_project(module):
             names = [node.module]
         for name in names:
             known = {*sys.stdlib_module_names, "numpy"}
-            assert name.split(".")[0] in known or name == "tests.naive_host", name
+            assert name.split(".")[0] in known or name.startswith("tests.naive_"), name
         # Nor by a name that is computed.
         assert not (isinstance(node, ast.Name) and node.id in {"__import__", "eval", "exec"})
     assert "importlib" not in text and "xnorloom" not in text
 
 
 def pack(rng, shape):
-    """A random network that fits, in memories, and a batch of its input."""
+    """A random network that fits, in memories."""
     while True:
         try:
-            packed = Packed(rng, shape, random_network(rng, shape))
-            break
+            return Packed(rng, shape, random_network(rng, shape))
         except Unfit:
             continue
-    first = packed.maps[0]
-    return packed, rng.integers(0, len(first.codes), (packed.images, *first.in_shape))
 
 
 class Job:
@@ -84,27 +91,33 @@ class Job:
 
     def __init__(self, rng, shape):
         self.shape = shape
-        self.packed, codes = pack(rng, shape)
-        self.expected = evaluate(self.packed.network, codes, shape.acc_bits)
-        sections = shuffled(rng, self.packed.sections)
+        self.packed = packed = pack(rng, shape)
+        inputs = random_inputs(rng, packed.network)
+        self.maps, self.raw = evaluate(shape, packed.network, inputs)
+        sections = shuffled(rng, packed.sections)
         cut = int(rng.integers(0, len(sections) + 1))
+        given = [section for number, codes in zip(packed.network.inputs, inputs, strict=True)
+                 for section in packed.maps[number].sections(codes)]
         # The order is free, and so is what comes with the image and what behind it.
         self.load = [store(shape, sections[:cut], IMAGE), store(shape, sections[cut:]),
-                     store(shape, shuffled(rng, self.packed.maps[0].sections(codes)))]
+                     store(shape, shuffled(rng, given))]
         self.runs = self._runs(rng)
         self.requests = list(self.load)
         for numbers, empty_read in self.runs:
-            self.requests.append(run(shape, self.packed, numbers))
+            self.requests.append(run(shape, packed, numbers))
             for number in numbers:
-                self.requests.append(read_counters(shape, self.packed.first + number))
-                if not self.packed.network[number].raw:
-                    self.requests += read_map(shape, self.packed.maps[number + 1])
+                self.requests.append(read_counters(shape, packed.first + number))
+                if not self.layer(number).raw:
+                    self.requests += read_map(shape, packed.maps[self.layer(number).target])
             if empty_read:
                 self.requests.append(read(shape, ACTIVATIONS, 0, shape.activation_depth, 0))
 
+    def layer(self, number):
+        return self.packed.network.layers[number]
+
     def _runs(self, rng):
         """All layers in order, in one run or several; some runs, and some reads, are empty."""
-        runs, numbers = [], list(range(len(self.packed.network)))
+        runs, numbers = [], list(range(len(self.packed.network.layers)))
         while numbers:
             count = int(rng.integers(0, len(numbers) + 1))
             runs.append((numbers[:count], rng.random() < 0.2))
@@ -117,19 +130,21 @@ class Job:
         assert [next(values) for _ in self.load] == [()] * len(self.load)
         for numbers, empty_read in self.runs:
             counters, cycles = run_cost(self.shape, self.packed, numbers)
-            exact = punctual or not any(self.packed.network[number].raw for number in numbers)
-            maps = next(values)
+            exact = punctual or not any(self.layer(number).raw for number in numbers)
+            raw = next(values)
             for number, cost in zip(numbers, counters, strict=True):
-                came = next(values)
-                if exact or not self.packed.network[number].raw:
+                came, layer = next(values), self.layer(number)
+                if exact or not layer.raw:
                     assert came == cost
                 else:
                     # A host that is slow to take results holds up the output, and it alone.
-                    assert came[0] >= cost[0] and came[1] == cost[1] and came[4] == cost[4]
-                if number not in maps:
-                    maps[number] = self.packed.maps[number + 1].decode(
-                        [next(values) for _ in range(self.shape.rows)])
-                np.testing.assert_array_equal(maps[number], self.expected[number])
+                    assert came[0] >= cost[0] and came[1] == cost[1]
+                if layer.raw:
+                    np.testing.assert_array_equal(raw[number], self.raw[number])
+                else:
+                    banks = [next(values) for _ in range(self.shape.rows)]
+                    np.testing.assert_array_equal(self.packed.maps[layer.target].decode(banks),
+                                                  self.maps[layer.target])
             if empty_read:
                 assert next(values) == []
         assert not [*values]
@@ -166,16 +181,18 @@ def wrong_length(rng, shape):
     if kind == 1:
         return frame(shape, READ, [ACTIVATIONS] * int(rng.choice([0, 1, 3]))), 5, 2
     # Inside a section: in front of its range, of its entries, or of the rest of them.
-    whole = payload(shape, [(BIASES, 0, 0, [1, 2, 3])])
+    whole = payload(shape, [(PARAMETERS, 0, 0, [1, 2, 3])])
     length = {2: 1, 3: 2, 4: int(rng.integers(3, 5))}[kind]
     return frame(shape, int(rng.choice([IMAGE, WRITE])), whole[:length]), 5, 2 + length
 
 
 def wrong_section(rng, shape):
-    good = payload(shape, [(BIASES, 0, 0, [1])] * int(rng.integers(3)))
-    kind = int(rng.integers(5))
+    good = payload(shape, [(PARAMETERS, 0, 0, [1])] * int(rng.integers(3)))
+    kind = int(rng.integers(6))
     if kind == 0:
         bad, word = [int(rng.integers(9, 256)), 0], 0
+    elif kind == 5:
+        bad, word = [WEIGHTS | 1 << int(rng.integers(16, 32)), 0], 0
     elif kind == 1:
         bad, word = [PROFILE, 1 << 16, 0], 0
     elif kind == 2:
@@ -183,7 +200,7 @@ def wrong_section(rng, shape):
         bad, word = [memory | shape.memories[memory][0] << 8, 0], 0
     elif kind == 3:
         memory = int(rng.integers(8))
-        bad, word = [memory, shape.memories[memory][1] | 1 << 16, 0, 0, 0], 1
+        bad, word = [memory, shape.memories[memory][1] | 1 << 16, *[0] * 8], 1
     else:
         return frame(shape, READ, [WEIGHTS, 1 << 16]), 7, 3
     return frame(shape, WRITE, [*good, *bad]), 7, 3 + len(good) + word
@@ -208,27 +225,30 @@ def not_loaded(rng, shape):
 
 def wrong_program(rng, shape):
     """The descriptor of a job with a field out of its bounds, or with weights past their end."""
-    packed, _codes = pack(rng, shape)
-    number = int(rng.integers(len(packed.network)))
+    packed = pack(rng, shape)
+    count = len(packed.network.layers)
+    number = int(rng.integers(count))
     start = DESCRIPTOR_WORDS * (packed.first + number)
     words = payload(shape, packed.sections)
-    run_all = frame(shape, RUN, [packed.first | len(packed.network) << 16])
+    run_all = frame(shape, RUN, [packed.first | count << 16])
     fields = dict(packed.descriptors[number])
     kind = int(rng.integers(3))
     if kind == 0:
         first = shape.program_depth // DESCRIPTOR_WORDS
         return [*frame(shape, IMAGE, words), *frame(shape, RUN, [first | 1 << 16])], 9, None
     if kind == 1:
-        word, name, value = [(0, "code_bits", 0), (0, "tag", 0), (1, "pixel_tiles", 0),
-                             (9, "out_width", 0), (12, "out_stride_y", 8),
-                             (14, "out_line_banks", shape.rows), (5, "pairs", 128)][
-                                 int(rng.integers(7))]
-        expected = 9, start + word
+        wrong = [("tag", 0), ("code_bits", 0), ("map_bits", 9), ("turns", shape.rows + 1),
+                 ("last_cols", shape.cols + 1), ("pixel_tiles", 0), ("terms", 0), ("block", 0),
+                 ("out_lines", 0), ("first_line", 1), ("tile_cycles", shape.rows - 1),
+                 ("needs", 1), ("passes", 0), ("pool", 3), ("out_stride_y", 0),
+                 ("out_line_banks", shape.rows)]
+        name, value = wrong[int(rng.integers(len(wrong)))]
+        expected = 9, start + DESCRIPTOR[name][0]
     else:
         name, value = "weight_base", shape.weight_depth
         expected = 10, WEIGHTS | packed.first + number << 8
     fields[name] = value
-    words += payload(shape, [(PROGRAM, 0, start, naive_host.descriptor(fields))])
+    words += payload(shape, [(PROGRAM, 0, start, naive_pack.descriptor(fields))])
     return [*frame(shape, IMAGE, words), *run_all], *expected
 
 
@@ -262,12 +282,13 @@ def interrupt(rng, host, job):
     dropped = host.frames(other.requests)
     if rng.random() < 0.3:
         dropped = dropped[:int(rng.integers(1, len(dropped)))]
-    _counters, cycles = run_cost(host.shape, other.packed, range(len(other.packed.network)))
+    _counters, cycles = run_cost(host.shape, other.packed,
+                                  range(len(other.packed.network.layers)))
     cycle = int(rng.integers(1, 2 * len(dropped) + cycles))
     return host.do(job.requests, before=dropped, reset=SoftReset(cycle, len(dropped)))
 
 
-def work(host, seeds, *, simulated):
+def work(host, seeds, *, simulated=False, faults=True):
     """Jobs, each with a random mishap before it."""
     host.reset(WATCHDOG)
     for seed in seeds:
@@ -279,7 +300,7 @@ def work(host, seeds, *, simulated):
             stalls = [float(rng.choice([0, 0, 0.3, 0.9])) for _ in range(2)]
             host.link.stalls = Stalls(*stalls, seed=seed + 1)
             punctual = stalls[1] == 0
-        if rng.random() < 0.4:
+        if faults and rng.random() < 0.4:
             provoke(rng, host)
         if simulated and rng.random() < 0.5:
             values = interrupt(rng, host, job)
@@ -295,29 +316,84 @@ def work(host, seeds, *, simulated):
 
 
 @pytest.mark.parametrize("name", MACHINES)
+def test_a_machine_from_the_pages_does_what_the_host_from_the_pages_wants(name):
+    shape = Shape(MACHINES[name].as_dict())
+    work(Host(shape, Machine(shape)), range(12), faults=False)
+
+
+def test_random_networks_have_every_feature():
+    """What no job has is not tested by any of them."""
+    seen = {name: [] for name in MACHINES}
+    for name, config in MACHINES.items():
+        for seed in range(80):
+            packed = pack(np.random.default_rng(seed), Shape(config.as_dict()))
+            seen[name] += packed.descriptors
+    for name, fields in seen.items():
+        config = MACHINES[name]
+        wanted = {"raw", "line_skip", "out_line_banks"}
+        wanted |= {"rescale"} if config.rescale else set()
+        wanted |= {"border_left", "border_bottom"} if config.border_classes else set()
+        wanted |= {"pool", "pool_top", "pool_left"} if config.pool_depth else set()
+        assert all(any(each.get(field) for each in fields) for field in wanted), name
+        assert {each["pool"] for each in fields if "pool" in each} <= {1, 2}
+        for field in ("terms", "turns", "out_stride_x", "images", "code_bits"):
+            assert len({each[field] for each in fields}) > 1, (name, field)
+        assert any(each["term_period"] < each["col_tiles"] for each in fields)
+
+
+@pytest.mark.parametrize("name", MACHINES)
 def test_the_reference_does_what_the_pages_say(name):
     config = MACHINES[name]
     host = Host(Shape(config.as_dict()), ReferenceMachine(config))
-    work(host, range(12), simulated=False)
+    work(host, range(12))
 
 
-@pytest.mark.parametrize("machine, scheme, channels", [
-    ("default", "pact-sawb-w2a2", 3), ("small", "lsbq-w1a2", 2), ("tiny", "syq-row-wta4", 8)])
-def test_a_file_is_enough_to_run_a_network(machine, scheme, channels):
+def chain(nn, channels):
+    return nn.Sequential(
+        nn.Conv2d(channels, 4, 3, padding=1, bias=False), nn.BatchNorm2d(4), nn.ReLU(),
+        nn.Conv2d(4, 5, 3, stride=2, padding=1), nn.ReLU(), nn.Conv2d(5, 2, 1))
+
+
+def branches(nn, channels):
+    from torch import cat
+
+    class Branches(nn.Module):
+        """A shortcut, a depthwise convolution, a pool and a concatenation."""
+
+        def __init__(self):
+            super().__init__()
+            self.stem = nn.Conv2d(channels, 8, 3, padding=1)
+            self.body = nn.Conv2d(8, 8, 3, padding=1)
+            self.each = nn.Conv2d(8, 8, 3, padding=1, groups=8)
+            self.last = nn.Conv2d(16, 3, 1)
+            self.relu, self.pool = nn.ReLU(), nn.MaxPool2d(3, 2, 1)
+
+        def forward(self, x):
+            x = self.relu(self.stem(x))
+            x = self.relu(self.body(x) + x)
+            y = self.relu(self.each(x))
+            return self.last(cat((self.pool(x), self.pool(y)), dim=1))
+
+    return Branches()
+
+
+@pytest.mark.parametrize("machine, scheme, channels, make", [
+    ("default", "pact-sawb-w2a2", 3, chain), ("small", "lsbq-w1a2", 2, chain),
+    ("tiny", "syq-row-wta4", 8, chain), ("default", "pact-sawb-w4a4", 3, branches),
+    ("tiny", "lsbq-w1a2", 2, branches)])
+def test_a_file_is_enough_to_run_a_network(machine, scheme, channels, make):
     torch = pytest.importorskip("torch")
-    from torch import nn
 
     import xnorloom
 
     torch.manual_seed(0)
-    model = nn.Sequential(
-        nn.Conv2d(channels, 4, 3, padding=1, bias=False), nn.BatchNorm2d(4), nn.ReLU(),
-        nn.Conv2d(4, 5, 3, stride=2, padding=1), nn.ReLU(), nn.Conv2d(5, 2, 1))
-    xnorloom.quantize_(model, scheme, input_bits=2, input_step=1 / 3)
-    images = torch.rand(5, channels, 5, 4)
-    model(images)
+    shape = (channels, 5, 4)
+    model = xnorloom.quantize_(make(torch.nn, channels), scheme, in_shape=shape, input_bits=2,
+                               input_step=1 / 3)
+    images = torch.rand(5, *shape)
+    model.train()(images)
     snapped = xnorloom.snap(model.eval(), machine=machine)
-    image = xnorloom.compile(snapped, machine=machine, in_shape=(channels, 5, 4), batch=2)
+    image = xnorloom.compile(snapped, machine=machine, in_shape=shape, batch=2)
     file = naive_image.File(image.to_bytes())
     outputs = file.run(ReferenceMachine(xnorloom.machine(machine)), images.numpy())
     np.testing.assert_array_equal(outputs, snapped(images).detach().numpy())

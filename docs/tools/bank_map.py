@@ -1,10 +1,9 @@
 """How a kernel tap finds its pixels in the banks, for stride 1 and 2, with numbers of the code."""
 
 import numpy as np
-from xnorloom.sw.passes.tiling import input_layout, tap_entries
 
-from xnorloom.sw.graph.network import CodeFormat, MatrixLayer
 from xnorloom.sw.machine.layout import MapLayout
+from xnorloom.sw.machine.walk import tap_entries
 
 from .drawing import COLOURS, MUTED, Drawing
 
@@ -37,16 +36,13 @@ class TapExample:
 
     def __init__(self, size, stride, tap, tile):
         out = tuple((side + 2 - 3) // stride + 1 for side in size)
-        layer = MatrixLayer(
-            name="conv", source="input", weights=np.zeros((1, 1, 1, 3, 3), dtype=np.uint8),
-            scales=np.ones((1, 1, 1, 1), dtype=np.int64), biases=np.zeros(1, dtype=np.int64),
-            frac_bits=0, grouping="layer", stride=(stride, stride), padding=(1, 1),
-            in_shape=(1, *size), out_shape=(1, *out),
-            input_format=CodeFormat(np.array([[0], [1]], dtype=np.uint8)))
-        machine = type("Machine", (), {"rows": ROWS, "lanes": 8})
         self.size, self.stride, self.tap, self.tile, self.out = size, stride, tap, tile, out
-        self.layout: MapLayout = input_layout(layer, machine, 1)
-        self.entry = tap_entries(layer, self.layout)[3 * tap[0] + tap[1]]
+        self.layout = MapLayout(
+            rows=ROWS, lanes=8, images=1, channels=1, height=size[0], width=size[1], planes=1,
+            stride_y=stride, stride_x=stride, pitch_x=max(out[1], -(-size[1] // stride)),
+            phase_x_banks=0 if stride == 1 else ROWS // stride)
+        taps = tap_entries((3, 3), (stride, stride), (1, 1), (1, 1, 1, 1), self.layout, out)
+        self.entry = taps[3 * tap[0] + tap[1]]
         # One plane of one word: an address is a slot.
         self.banks, self.slots = (place[0] for place in self.layout.places())
         self.reads = [self._read(row) for row in range(ROWS)]
@@ -94,7 +90,8 @@ def _panel(d, top, example):
     _banks(d, 384, y0, example)
     _rows(d, 688, y0, example)
     below = y0 + height * cell + 22
-    d.text(x0, below, f"pitch_x = {layout.pitch_x}, slots = {layout.slots} per phase", size=12)
+    d.text(x0, below, f"pitch_x = {layout.pitch_x}, slots = {layout.slots} per phase, "
+                      f"phase_x_banks = {layout.phase_x_banks}", size=12)
     d.text(x0, below + 18,
            f"tap: offset = {entry['offset']}, rotation = {entry['rotation']}", size=12)
     d.text(x0, below + 36, "(one word per pixel: a slot is an address)", size=12, colour=MUTED)

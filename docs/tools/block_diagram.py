@@ -12,8 +12,8 @@ COLUMNS, ROWS = (420, 496, 572, 648), (308, 354, 400, 446)
 def block_diagram():
     """Text of ``machine.svg``."""
     d = Drawing(1010, 760, "Block diagram of the machine: host link and control above, activation "
-                          "banks and rotator left of the array, weight banks above it, scale and "
-                          "threshold units below it")
+                          "banks and rotator left of the array, weight banks above it, units that "
+                          "scale and re-quantize, and the output, below it")
     _control(d)
     _operands(d)
     _array(d)
@@ -28,7 +28,7 @@ def _control(d):
     for x, width, lines in ((30, 170, ("program memory", "layer descriptors")),
                             (240, 170, ("sequencer", "one descriptor ahead")),
                             (450, 190, ("loop nest and gate", "one step per cycle, or a stall")),
-                            (680, 110, ("taps, pairs", "tables"))):
+                            (680, 110, ("tables", "terms, taps, pairs"))):
         d.box(x, 116, width, 48, fill=PALE_GREY, lines=lines)
     d.box(820, 116, 150, 48, fill=PALE_GREY, lines=("registers", "status, error, counters"))
     d.line([(115, 74), (115, 114)], arrow=True)
@@ -55,7 +55,7 @@ def _operands(d):
     d.box(260, ROWS[0] - 8, 70, 190, fill=PALE_BLUE, stroke=BLUE, lines=("rotator",))
     d.text(736, 238, "cols banks of", size=12, colour=MUTED)
     d.text(736, 254, "lanes bits, read once", size=12, colour=MUTED)
-    d.text(736, 270, "per pixel tile", size=12, colour=MUTED)
+    d.text(736, 270, "per tile", size=12, colour=MUTED)
     d.text(60, 506, "rows banks of lanes bits;", size=12, colour=MUTED)
     d.text(60, 522, "no two pixels of a tile share one", size=12, colour=MUTED)
 
@@ -85,16 +85,18 @@ def _behind(d):
         d.line([(x + 30, 482), (x + 30, 508)], arrow=True, colour=GREEN)
         d.box(x, 510, 60, 40, fill="#ffffff", stroke=PURPLE, size=12, lines=("scale,", "add"))
         d.line([(x + 30, 550), (x + 30, 576)], arrow=True, colour=PURPLE)
-        d.box(x, 578, 60, 40, fill="#ffffff", stroke=PURPLE, size=12, lines=("thresh-", "olds"))
+        d.box(x, 578, 60, 40, fill="#ffffff", stroke=PURPLE, size=12, lines=("re-", "quantize"))
         d.line([(x + 30, 618), (x + 30, 656)], arrow=True, colour=PURPLE)
-    d.text(736, 524, "acc[row] += S * count", size=12)
-    d.text(736, 540, "one multiplier per unit", size=12, colour=MUTED)
-    d.text(736, 592, "code = thresholds at or below acc,", size=12)
-    d.text(736, 608, "by binary search in a ring", size=12, colour=MUTED)
-    d.box(420, 658, 288, 40, lines=("collector, plane writer",), stroke=PURPLE)
-    d.text(420, 720, "undoes the column skew; writes one plane of one pixel per cycle,",
+    d.text(736, 524, "acc[row] += S * count, clamped", size=12)
+    d.text(736, 540, "at zero before where a scale says so;", size=12)
+    d.text(736, 556, "one multiplier per unit", size=12, colour=MUTED)
+    d.text(736, 588, "code = thresholds at or below acc,", size=12)
+    d.text(736, 604, "or shift, multiply, add, shift, clamp", size=12)
+    d.text(736, 620, "one code per cycle", size=12, colour=MUTED)
+    d.box(420, 658, 288, 40, lines=("collect, pool, write",), stroke=PURPLE)
+    d.text(420, 720, "undoes the column skew; writes one plane of all pixels of a tile per cycle,",
            size=12, colour=MUTED)
-    d.text(420, 736, "laid out for the layer that reads it", size=12, colour=MUTED)
+    d.text(420, 736, "laid out for the layers that read it", size=12, colour=MUTED)
     d.line([(420, 678), (40, 678), (40, 326), (58, 326)], arrow=True, colour=PURPLE)
     d.text(60, 670, "codes as planes: no copy, no im2col", size=12, colour=PURPLE)
     d.line([(708, 636), (990, 636), (990, 50), (972, 50)], arrow=True, colour=PURPLE, dash=True)

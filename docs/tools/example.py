@@ -3,16 +3,16 @@
 import numpy as np
 
 from xnorloom.hw.spec.config import MachineConfig
-from xnorloom.hw.spec.descriptor import DESCRIPTOR, PAIR, TAP
+from xnorloom.hw.spec.descriptor import DESCRIPTOR, PAIR, TAP, TERM
 from xnorloom.hw.spec.link import MAGIC, Opcode, section_header
 from xnorloom.hw.spec.memory import Memory, banks
 from xnorloom.sw.bitplanes import BitPlanes
-from xnorloom.sw.graph.network import CodeFormat, MatrixLayer, Network, Requantize
+from xnorloom.sw.graph.network import CodeFormat, Encoder, Layer, Network, Staircase, Term
 from xnorloom.sw.machine.frames import build_frame, build_sections, iterate_sections
 from xnorloom.sw.machine.layout import MapLayout
 from xnorloom.sw.machine.pack import heap_order
 from xnorloom.sw.machine.reference import ReferenceMachine
-from xnorloom.sw.ops.grid import to_integers
+from xnorloom.sw.ops.grid import GridTerm, to_integers
 from xnorloom.sw.passes.compiler import compile_network
 from xnorloom.sw.passes.schedule import schedule_passes
 
@@ -22,9 +22,12 @@ __all__ = ["BLOCKS", "CONFIG", "Example"]
 
 CONFIG = MachineConfig(
     name="example", rows=2, cols=2, lanes=4, count_bits=4, scale_bits=6, acc_bits=12, code_bits=2,
-    activation_depth=16, weight_depth=16, scale_depth=16, bias_depth=16, threshold_depth=16,
-    tap_depth=4, pair_depth=4, program_depth=32, popcount_stages=1)
+    pool_depth=16, activation_depth=16, weight_depth=16, scale_depth=16, parameter_depth=32,
+    term_depth=4, tap_depth=4, pair_depth=4, program_depth=32, popcount_stages=1)
 """A machine with narrow scales, so that the numbers stay short."""
+
+
+_NO_FIELD = "no field"
 
 
 class Example:
@@ -48,7 +51,9 @@ class Example:
     bias = np.array([0.25, -0.1])
 
     def __init__(self):
-        from xnorloom.sw.passes.staircase import accumulator_function, search
+        import torch
+
+        from xnorloom.sw.passes.staircase import search
         from xnorloom.sw.quantizers.pact import PactActivation
         from xnorloom.sw.quantizers.planes import unsigned_codebook
 
@@ -56,27 +61,28 @@ class Example:
         self.inputs = self.codebook.reconstruct()[self.codes]
         self.weights = BitPlanes((self.signs[None, :, :, None, None] + 1) // 2,
                                  self.weight_scales.reshape(1, 2, 1))
-        self.integers = to_integers("example", self.weights, self.codebook, self.bias,
-                                    CONFIG.scale_bits, CONFIG.acc_bits)
+        self.integers = to_integers("example", [GridTerm(self.weights, self.codebook)],
+                                    [self.bias], CONFIG.scale_bits, CONFIG.acc_bits)
+        (self.scales,) = self.integers.scales
         activation = PactActivation(bits=2, alpha=self.alpha).double()
         self.encode = activation.encode
-        function = accumulator_function([], activation.encode, self.integers.frac_bits,
-                                        np.ones(2, dtype=np.int64))
-        self.thresholds = search(function, self.integers.low, self.integers.high, 4)
+
+        def codes(accumulators):
+            return self.encode(torch.from_numpy(accumulators)
+                               * 2.0 ** -self.integers.frac_bits).numpy()
+
+        self.thresholds = search(codes, self.integers.low, self.integers.high, 4)
         planes_in = CodeFormat(np.ascontiguousarray(self.codebook.planes.T))
         planes_out = CodeFormat(np.ascontiguousarray(activation.codebook().planes.T))
-        layer = MatrixLayer(
-            name="linear", source="input", weights=self.weights.planes,
-            scales=self.integers.scales, biases=self.integers.biases,
-            frac_bits=self.integers.frac_bits, grouping="layer", stride=(1, 1), padding=(0, 0),
-            in_shape=(4, 1, 1), out_shape=(2, 1, 1), input_format=planes_in,
-            requantize=Requantize(self.thresholds, planes_out))
-        self.network = Network("example", (layer,), (4, 1, 1), planes_in, self.step)
+        layer = Layer("linear", (Term("input", self.weights.planes, self.scales),),
+                      self.integers.biases, self.integers.frac_bits, (1, 1),
+                      requantize=Staircase(self.thresholds), format=planes_out)
+        self.network = Network("example", (layer,), (4, 1, 1), planes_in, Encoder(self.step))
         self.image = compile_network(self.network, CONFIG, batch=2)
         self.input_bits = self.codebook.planes[:, self.codes]
         self.mismatches = (self.input_bits[:, None] ^ self.weights.planes[0, :, :, 0, 0]).sum(-1)
         self.accumulators = (self.integers.biases + np.einsum(
-            "mi,im->m", self.integers.scales[:, 0, :, 0], self.mismatches)).astype(np.int64)
+            "mi,im->m", self.scales[:, 0, :, 0], self.mismatches)).astype(np.int64)
         self.results = (self.thresholds <= self.accumulators[:, None]).sum(axis=1)
 
     @property
@@ -108,8 +114,8 @@ def numbers():
         [["weight bits", *(f"`{_bits(row)}`" for row in example.weights.planes[0, :, :, 0, 0])],
          ["weight scale", *(f"{scale:g}" for scale in example.weight_scales)],
          ["bias", *(f"{value:g}" for value in example.bias)],
-         ["`S` of plane 0", *integers.scales[:, 0, 0, 0]],
-         ["`S` of plane 1", *integers.scales[:, 0, 1, 0]],
+         ["`S` of plane 0", *example.scales[:, 0, 0, 0]],
+         ["`S` of plane 1", *example.scales[:, 0, 1, 0]],
          ["`B`", *integers.biases],
          ["`acc = B + S0 * m0 + S1 * m1`", *example.accumulators],
          [f"value, `acc / 2^{frac}`", *(f"{acc / 2 ** frac:g}" for acc in example.accumulators)],
@@ -133,9 +139,8 @@ def _exact(example):
 def passes():
     """How the example's plane pairs are streamed."""
     example = Example()
-    layer = example.network.layers[0]
     rows = []
-    for item in schedule_passes(layer.scales, doubling=True, worst_mismatches=4,
+    for item in schedule_passes(example.scales, doubling=True, worst_mismatches=4,
                                 count_bits=CONFIG.count_bits):
         steps = ", then ".join(f"{'doubled, ' if step.double else ''}plane "
                                f"{step.activation_plane}" for step in item.steps)
@@ -165,7 +170,11 @@ def dump():
                 position += 1
     rows.append((position, "CRC-32 of all words before"))
     assert position == len(words) - 1
-    lines = [f"{place:4d}  {words[place]:08x}  {text.replace('**', '')}" for place, text in rows]
+    lines = [f"{place:4d}  {words[place]:08x}  {text.replace('**', '')}" for place, text in rows
+             if text is not _NO_FIELD]
+    unused = [place for place, text in rows if text is _NO_FIELD]
+    assert unused == list(range(unused[0], unused[0] + len(unused)))
+    lines.insert(unused[0], f"   -  00000000  {_NO_FIELD}, {len(unused)} words")
     return "```\n" + "\n".join(lines) + "\n```"
 
 
@@ -195,20 +204,24 @@ def exchange():
 
 
 def _meaning(memory, address, number, part, entry):
-    if memory in (Memory.PROGRAM, Memory.TAPS, Memory.PAIRS):
-        record = {Memory.PROGRAM: DESCRIPTOR, Memory.TAPS: TAP, Memory.PAIRS: PAIR}[memory]
+    record = {Memory.PROGRAM: DESCRIPTOR, Memory.TERMS: TERM, Memory.TAPS: TAP,
+              Memory.PAIRS: PAIR}.get(memory)
+    if record is not None:
         index = number % len(record) if memory is Memory.PROGRAM else part
         word = int(entry[0] if memory is Memory.PROGRAM else entry[part])
         whole = [0] * len(record)
         whole[index] = word
         values = record.unpack(whole)
         return ", ".join(f"{field.name} {values[field.name]:#x}" if field.bits == 32
-                         else f"{field.name} {values[field.name]}" for field in record.words[index])
+                         else f"{field.name} {values[field.name]}"
+                         for field in record.words[index]) or _NO_FIELD
     value = int(entry[0])
     if memory in (Memory.WEIGHTS, Memory.ACTIVATIONS):
         return f"entry {address}: lanes 3..0 are {value:04b}"
     bits = CONFIG.scale_bits if memory is Memory.SCALES else CONFIG.acc_bits
-    return f"entry {address}: {value - (value >> bits - 1 << bits)}"
+    clamp = ", clamped before" if value >> bits else ""
+    value &= (1 << bits) - 1
+    return f"entry {address}: {value - (value >> bits - 1 << bits)}{clamp}"
 
 
 def container():

@@ -7,12 +7,12 @@ Run ``python -m docs.tools.generate`` from the root of the repository. In a page
 import re
 from pathlib import Path
 
-from . import cycles, example, pictures, schemes, tables
+from . import area, cycles, example, pictures, schemes, tables
 
 __all__ = ["BLOCKS", "DOCS", "generated"]
 
 DOCS = Path(__file__).resolve().parent.parent
-BLOCKS = {**tables.BLOCKS, **example.BLOCKS, **cycles.BLOCKS, **schemes.BLOCKS}
+BLOCKS = {**tables.BLOCKS, **example.BLOCKS, **cycles.BLOCKS, **area.BLOCKS, **schemes.BLOCKS}
 _BLOCK = re.compile(r"(<!-- generated: (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 

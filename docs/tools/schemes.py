@@ -40,12 +40,12 @@ def schemes():
         layer, cost = image.layers[place], estimate(image)[place]
         values = [quantized.weight_quantizer.levels,
                   len(set(quantized.source.codebook().reconstruct().tolist()))]
-        passes = layer["passes"] * layer["groups"]
+        (term,), passes = layer["terms"], layer["passes"]
         column_tiles = -(-layer["out_shape"][0] // image.config.cols)
         rows.append([
             f"`{name}`", *(f"{value} ({math.log2(value):.3g})" for value in values),
-            f"{layer['activation_planes']} x {layer['weight_planes']}",
-            layer["groups"], passes, passes * column_tiles, cost["cycles"]])
+            f"{term['activation_planes']} x {term['weight_planes']}",
+            term["groups"], passes, passes * column_tiles, cost["cycles"]])
     rows.sort(key=lambda row: (row[-1], row[0]))
     (unit,) = (row[-1] for row in rows if row[0] == "`lsbq-w1a2`")
     return markdown_table(

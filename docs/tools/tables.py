@@ -1,24 +1,41 @@
 """Tables of the documentation, made from the ground floor (:mod:`hw.spec`) and from the ports."""
 
+import dataclasses
 import inspect
 import re
+from pathlib import Path
 
 from xnorloom.hw.spec import config as config_module
+from xnorloom.hw.spec import descriptor as descriptor_module
 from xnorloom.hw.spec import link as link_module
 from xnorloom.hw.spec import memory as memory_module
 from xnorloom.hw.spec.config import FORMAT_VERSION, PRESETS, MachineConfig
-from xnorloom.hw.spec.descriptor import DESCRIPTOR, PAIR, TAP, descriptor_limits
+from xnorloom.hw.spec.descriptor import (
+    DESCRIPTOR,
+    PAIR,
+    RESCALE_DOWN,
+    RESCALE_SHIFTS,
+    TAP,
+    TERM,
+    descriptor_limits,
+)
 from xnorloom.hw.spec.link import HEADER_WORDS, MAGIC, ErrorCode, Opcode
 from xnorloom.hw.spec.memory import PROFILE_COUNTERS, PROFILE_LAYERS, banks
 from xnorloom.hw.spec.registers import DEFAULT_WATCHDOG_CYCLES, IDENTITY, REGISTERS
 
-__all__ = ["BLOCKS", "markdown_table"]
+__all__ = ["BLOCKS", "ROOT", "markdown_table"]
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+"""Root of the repository."""
 
 SYMBOLIC = MachineConfig(
-    rows=29, cols=11, lanes=253, count_bits=9, scale_bits=12, acc_bits=31, code_bits=3,
-    activation_depth=20011, weight_depth=10007, scale_depth=5003, bias_depth=2503,
-    threshold_depth=1201, tap_depth=307, pair_depth=601, program_depth=40009)
+    rows=27, cols=11, lanes=253, count_bits=9, scale_bits=13, acc_bits=30, code_bits=4,
+    activation_depth=20011, weight_depth=10007, scale_depth=5003, parameter_depth=1201,
+    term_depth=601, tap_depth=307, pair_depth=151, program_depth=40009)
 """A machine in which every number, and how many bits it has, tells its field."""
+
+FEATURES = {"rescale": False, "border_classes": False, "pool_depth": 0}
+"""Fields that a bound may depend on, with the value that says that it is not there."""
 
 
 def markdown_table(heads, rows):
@@ -44,13 +61,30 @@ def _comments(source):
 def _symbol(value):
     """A number of :data:`SYMBOLIC` as the expression it stands for, any other as itself."""
     known = {number: name for name, number in SYMBOLIC.as_dict().items()
-             if isinstance(number, int) and not isinstance(number, bool) and number > 2}
-    known[SYMBOLIC.rows * SYMBOLIC.activation_depth] = "rows * activation_depth"
+             if isinstance(number, int) and not isinstance(number, bool) and number > 3}
     known |= {(1 << number.bit_length()) - 1: f"ones({name})" for number, name in known.items()
-              if name.endswith(("depth", "cols"))}
-    known |= {number - 1: f"{name} - 1" for number, name in list(known.items())
-              if number - 1 not in known}
+              if name.endswith("depth") and name not in ("program_depth", "pair_depth")}
+    for step in (-1, 1):
+        known |= {number + step: f"{name} {'+' if step > 0 else '-'} 1"
+                  for number, name in list(known.items())
+                  if name.endswith(("rows", "scale_bits", "acc_bits"))}
     return known.get(value, f"{value:#x}" if value == 0xFFFFFFFF else value)
+
+
+def _most(name):
+    """Largest legal value of a descriptor field, as an expression of a machine's fields."""
+    def high(*without):
+        off = {feature: FEATURES[feature] for feature in without}
+        return descriptor_limits(dataclasses.replace(SYMBOLIC, **off))[name][1]
+
+    for depth in ("term_depth", "parameter_depth"):
+        few = descriptor_limits(dataclasses.replace(SYMBOLIC, **{depth: 2}))[name][1]
+        if high() != few and _symbol(high()) == high():
+            return f"min({high()}, ones({depth}))"
+    for without in (*((feature,) for feature in FEATURES), ("rescale", "pool_depth")):
+        if high(*without) != high():
+            return f"{high()} if {' or '.join(without)} else {_symbol(high(*without))}"
+    return _symbol(high())
 
 
 def parameters():
@@ -76,11 +110,31 @@ def derived():
             ("drain, `rows / units` cycles", lambda c: c.drain_cycles),
             ("column tiles in an activation word, `lanes / cols`", lambda c: c.granules),
             ("link words per `lanes` bits", lambda c: c.lane_words),
-            ("bits of all banks (parameter banks are copied for each unit; counted once)",
+            ("bits of all banks (copies of scales and parameters for more units not counted)",
              lambda c: sum(bank.bits for bank in banks(c).values())),
             ("fingerprint", lambda c: f"`{c.fingerprint:#010x}`")):
         rows.append([title, *(value(preset) for preset in PRESETS.values())])
     return markdown_table(["", *(f"`{name}`" for name in PRESETS)], rows)
+
+
+def limits():
+    """Limits of the format, on whatever machine."""
+    most, spec = {}, descriptor_module
+    for record in (DESCRIPTOR, TERM, PAIR):
+        most |= {name: field.range[1] for name, field in record.fields.items()}
+    return markdown_table(["what", "at most"], [
+        ["height and width of a map", spec.MAX_MAP],
+        ["images of a run", min(most["images"], spec.MAX_MAP)],
+        ["columns of a line times images", most["walk"]],
+        ["stride", spec.MAX_STRIDE],
+        ["terms of a layer", spec.MAX_TERMS],
+        ["planes of a map that a layer reads, of weights", spec.MAX_PLANES],
+        ["bits of a code found by thresholds", spec.MAX_CODE_BITS],
+        ["bits of a code found by multiplication, or of a sum of pooled codes", spec.MAX_MAP_BITS],
+        ["pooled window", f"{spec.MAX_POOL} x {spec.MAX_POOL}"],
+        ["lines, and columns, with biases of their own", spec.BORDER_CLASSES - 1],
+        ["plane pairs of a term", most["pairs"]],
+        ["groups of taps of a term", most["groups"]]])
 
 
 def _plain(text):
@@ -95,8 +149,13 @@ def constants():
         ["format version", FORMAT_VERSION, "bits 16..23 of word 0 of every frame"],
         ["header", f"{HEADER_WORDS} words", "before the payload"],
         ["identity", f"`{IDENTITY:#010x}`", f"register `IDENTITY`: the letters {letters}"],
+        ["descriptor", f"{len(DESCRIPTOR)} words",
+         f"of program memory; fields lie in the first {DESCRIPTOR.used}"],
         ["descriptor tag", f"`{descriptor_limits(SYMBOLIC)['tag'][0]:#04x}`",
          "field `tag` of every descriptor"],
+        ["shifts", ", ".join(map(str, RESCALE_SHIFTS)),
+         "right shifts of an accumulator, for values 0, 1 .. of the field `shift`"],
+        ["down", RESCALE_DOWN, "right shift of the sum of product and addend"],
         ["watchdog", DEFAULT_WATCHDOG_CYCLES, "cycles, after power-up"],
     ])
 
@@ -171,7 +230,7 @@ def _record(record, limits=None):
             row = [index, bits, f"`{field.name}`" + (" (signed)" if field.signed else ""),
                    field.doc]
             if limits:
-                row += [limits[field.name][0], _symbol(limits[field.name][1])]
+                row += [_symbol(limits[field.name][0]), _most(field.name)]
             rows.append(row)
     heads = ["word", "bits", "field", "meaning"] + (["least", "most"] if limits else [])
     return markdown_table(heads, rows)
@@ -187,11 +246,16 @@ def bounds():
     rows: dict = {}
     for name, (_low, high) in descriptor_limits(SYMBOLIC).items():
         most = [descriptor_limits(preset)[name][1] for preset in PRESETS.values()]
-        if isinstance(_symbol(high), str) and high != 0xFFFFFFFF:
-            rows.setdefault((_symbol(high), *most), []).append(f"`{name}`")
+        if isinstance(_most(name), str) and high != 0xFFFFFFFF:
+            rows.setdefault((_most(name), *most), []).append(f"`{name}`")
     return markdown_table(
         ["fields", "most", *(f"`{name}`" for name in PRESETS)],
         [[", ".join(names), *most] for most, names in rows.items()])
+
+
+def term():
+    """Fields of a term."""
+    return _record(TERM)
 
 
 def tap():
@@ -216,8 +280,9 @@ def counters():
 
 
 BLOCKS = {
-    "parameters": parameters, "derived": derived, "constants": constants, "opcodes": opcodes,
-    "errors": errors, "registers": registers, "memories": memories, "descriptor": descriptor,
-    "bounds": bounds, "tap": tap, "pair": pair, "counters": counters, "ports": ports,
+    "parameters": parameters, "derived": derived, "limits": limits, "constants": constants,
+    "opcodes": opcodes, "errors": errors, "registers": registers, "memories": memories,
+    "descriptor": descriptor, "bounds": bounds, "term": term, "tap": tap, "pair": pair,
+    "counters": counters, "ports": ports,
 }
 """Name of a block -> function that returns its Markdown."""

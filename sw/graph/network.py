@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from .head import Head
+
 __all__ = ["CodeFormat", "Encoder", "Layer", "Network", "Pool", "Rescale", "Staircase", "Term",
            "binary_table"]
 
@@ -256,6 +258,8 @@ class Network:
     encoder : Encoder
     info : dict
         Plain data to keep with it.
+    head : Head or None
+        What the host makes of the last layer's values; None: they are the result.
     """
 
     name: str
@@ -264,6 +268,7 @@ class Network:
     input_format: CodeFormat
     encoder: Encoder
     info: dict = field(default_factory=dict)
+    head: Head | None = None
 
     def encode(self, images):
         """Codes of real images: uint8, same shape ``(n, channels, height, width)``."""

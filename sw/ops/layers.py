@@ -1,109 +1,119 @@
-"""Quantized convolution and linear layer: torch layers whose weights pass through a quantizer."""
+"""Quantized convolutions and linear layer: torch layers whose weights pass through a quantizer."""
 
+import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ..quantizers import ActivationQuantizer
-
-__all__ = ["QuantConv2d", "QuantLinear", "check_options"]
+__all__ = ["QuantConv1d", "QuantConv2d", "QuantLinear", "padded"]
 
 
-def check_options(layer):
-    """Raises ValueError if a convolution has options that the machine does not have."""
-    if not isinstance(layer, nn.Conv2d):
-        return
-    if layer.groups != 1:
-        raise ValueError(f"Conv2d groups must be 1, not {layer.groups!r}")
-    if layer.dilation != (1, 1):
-        raise ValueError(f"Conv2d dilation must be 1, not {layer.dilation!r}")
-    if layer.padding_mode != "zeros" or isinstance(layer.padding, str):
-        shown = layer.padding if isinstance(layer.padding, str) else layer.padding_mode
-        raise ValueError(f"Conv2d padding must be numbers in mode 'zeros', not {shown!r}")
+def padded(x, edges, values):
+    """A map or signal with a frame.
+
+    Parameters
+    ----------
+    x : tensor, shape ``(n, channels, [height,] width)``
+    edges : tuple of int
+        ``(top, bottom, left, right)``, or ``(left, right)`` of signals.
+    values : list of tuple of int and float
+        Channels, and the value of the frame around them, until all channels have one.
+    """
+    if not any(edges):
+        return x
+    # Torch wants the last axis first.
+    frame = (*edges[2:], *edges[:2])
+    if len({value for _, value in values}) == 1:
+        return F.pad(x, frame, value=values[0][1])
+    parts = x.split([channels for channels, _ in values], dim=1)
+    return torch.cat([F.pad(part, frame, value=value)
+                      for part, (_, value) in zip(parts, values, strict=True)], dim=1)
 
 
 class _Quantized:
-    """What both layers share: a weight quantizer, and the quantizer their input comes from.
+    """What all layers share: a weight quantizer, and the quantizers their input comes from.
 
     Attributes
     ----------
     weight_quantizer : WeightQuantizer
-    input_quantizer : ActivationQuantizer or None
-        Applied by the layer itself; only a network's first layer has one.
     """
 
-    graph_role = "matrix"
-    _source: ActivationQuantizer | None
+    _sources: tuple
 
-    def _attach(self, weight_quantizer, input_quantizer):
+    def _attach(self, weight_quantizer):
         self.weight_quantizer = weight_quantizer
-        self.input_quantizer = input_quantizer
-        # Not registered: the quantizer belongs to the network, the layer only pads with its code.
-        self.__dict__["_source"] = None
+        # Not registered: a quantizer belongs to the network, the layer only pads with its code.
+        self.__dict__["_sources"] = ()
 
-    def read_from(self, quantizer):
-        """Says which activation quantizer of the network this layer's input comes from."""
-        self.__dict__["_source"] = quantizer
+    def read_from(self, *sources):
+        """Says where this layer's input comes from.
+
+        Parameters
+        ----------
+        *sources : tuple of int and ActivationQuantizer or None
+            Channels and quantizer of every part of a concatenation; without a quantizer, or with
+            ``None``, padding is zero.
+        """
+        self.__dict__["_sources"] = sources
 
     @property
     def source(self):
-        """The activation quantizer of this layer's input.
+        """The activation quantizer that the first part of its input comes from, or None."""
+        return self._sources[0][1] if self._sources else None
 
-        Raises
-        ------
-        ValueError
-            If the layer was neither given one nor linked to one by ``quantize_``.
-        """
-        source = self.input_quantizer if self.input_quantizer is not None else self._source
-        if source is None:
-            raise ValueError(f"{type(self).__name__} must have an input quantizer or be linked to "
-                             "one by quantize_, not stand alone")
-        return source
-
-    def quantized_input(self, x):
-        """The layer's input after its own input quantizer, if it has one."""
-        return x if self.input_quantizer is None else self.input_quantizer(x)
+    def frame(self, x):
+        """Input with padding, as the layer sees it."""
+        values = [(channels, 0.0 if source is None else source.pad_value())
+                  for channels, source in self._sources]
+        return padded(x, self.edges, values or [(x.shape[1], 0.0)])
 
 
-class QuantConv2d(_Quantized, nn.Conv2d):
-    """Convolution with a quantized weight, padded with its input quantizer's padding code.
+class _QuantConv(_Quantized):
+    """A convolution padded with its input quantizer's padding code.
 
     Parameters
     ----------
     *args, **kwargs
-        Of :class:`torch.nn.Conv2d`; groups and dilation must be 1, padding zeros by numbers.
+        Of the torch layer.
     weight_quantizer : WeightQuantizer
-    input_quantizer : ActivationQuantizer, optional
-        For a network's first layer.
-
-    Raises
-    ------
-    ValueError
-        If an argument is outside what the machine can run.
+    edges : tuple of int, optional
+        Padding on every side, ``(top, bottom, left, right)`` or ``(left, right)``, instead of that
+        of the torch layer.
     """
 
-    def __init__(self, *args, weight_quantizer, input_quantizer=None, **kwargs):
+    def __init__(self, *args, weight_quantizer, edges=None, **kwargs):
         super().__init__(*args, **kwargs)
-        check_options(self)
-        self._attach(weight_quantizer, input_quantizer)
+        self.edges = (tuple(each for pad in self.padding for each in (pad, pad)) if edges is None
+                      else tuple(edges))
+        self._attach(weight_quantizer)
 
     @classmethod
-    def from_float(cls, layer, weight_quantizer, input_quantizer=None):
+    def from_float(cls, layer, weight_quantizer, edges=None):
         """The quantized layer that takes over a float layer's parameters."""
         new = cls(layer.in_channels, layer.out_channels, layer.kernel_size, layer.stride,
                   layer.padding, layer.dilation, layer.groups, layer.bias is not None,
-                  layer.padding_mode, weight_quantizer=weight_quantizer,
-                  input_quantizer=input_quantizer)
+                  weight_quantizer=weight_quantizer, edges=edges, device="meta")
         new.weight, new.bias = layer.weight, layer.bias
         return new
 
+
+class QuantConv2d(_QuantConv, nn.Conv2d):
+    """Convolution of maps with a quantized weight; see :class:`_QuantConv` for its parameters."""
+
     def forward(self, x):
-        """Convolves quantized values; x must be what :attr:`source` puts out (or raw pixels)."""
-        x = self.quantized_input(x)
-        vertical, horizontal = map(int, self.padding)
-        if vertical or horizontal:
-            x = F.pad(x, (horizontal, horizontal, vertical, vertical),
-                      value=self.source.pad_value())
-        return F.conv2d(x, self.weight_quantizer(self.weight), self.bias, self.stride)
+        """Convolves quantized values; x must be what its sources put out."""
+        return F.conv2d(self.frame(x), self.weight_quantizer(self.weight), self.bias, self.stride,
+                        0, self.dilation, self.groups)
+
+
+class QuantConv1d(_QuantConv, nn.Conv1d):
+    """Convolution of signals with a quantized weight; see :class:`_QuantConv` for its parameters.
+    """
+
+    def forward(self, x):
+        """Convolves quantized values; x must be what its sources put out."""
+        weight = self.weight_quantizer(self.weight.unsqueeze(2)).squeeze(2)
+        return F.conv1d(self.frame(x), weight, self.bias, self.stride, 0, self.dilation,
+                        self.groups)
 
 
 class QuantLinear(_Quantized, nn.Linear):
@@ -114,22 +124,22 @@ class QuantLinear(_Quantized, nn.Linear):
     *args, **kwargs
         Of :class:`torch.nn.Linear`.
     weight_quantizer : WeightQuantizer
-    input_quantizer : ActivationQuantizer, optional
-        For a network's first layer.
     """
 
-    def __init__(self, *args, weight_quantizer, input_quantizer=None, **kwargs):
+    edges = ()
+
+    def __init__(self, *args, weight_quantizer, **kwargs):
         super().__init__(*args, **kwargs)
-        self._attach(weight_quantizer, input_quantizer)
+        self._attach(weight_quantizer)
 
     @classmethod
-    def from_float(cls, layer, weight_quantizer, input_quantizer=None):
+    def from_float(cls, layer, weight_quantizer, edges=None):
         """The quantized layer that takes over a float layer's parameters."""
         new = cls(layer.in_features, layer.out_features, layer.bias is not None,
-                  weight_quantizer=weight_quantizer, input_quantizer=input_quantizer)
+                  weight_quantizer=weight_quantizer, device="meta")
         new.weight, new.bias = layer.weight, layer.bias
         return new
 
     def forward(self, x):
-        """Multiplies quantized values; x must be what :attr:`source` puts out (or raw pixels)."""
-        return F.linear(self.quantized_input(x), self.weight_quantizer(self.weight), self.bias)
+        """Multiplies quantized values; x must be what its sources put out."""
+        return F.linear(x, self.weight_quantizer(self.weight), self.bias)

@@ -1,34 +1,45 @@
 """Limits of the format for one layer: what every machine refuses, whatever its size."""
 
 from xnorloom.hw.spec.descriptor import (
-    MAX_BORDER,
     MAX_CODE_BITS,
-    MAX_KERNEL,
     MAX_MAP,
+    MAX_MAP_BITS,
     MAX_PLANES,
+    MAX_POOL,
     MAX_STRIDE,
+    MAX_TERMS,
 )
 
-__all__ = ["MAX_LINEAR_MAP", "broken_code_limit", "broken_limit", "out_map"]
-
-MAX_LINEAR_MAP = min(MAX_KERNEL, MAX_STRIDE)
-"""Largest height and width of a map that a linear layer reads: its kernel and stride."""
+__all__ = ["MAX_CODE_BITS", "MAX_MAP_BITS", "MAX_POOL", "broken_code_limit", "broken_limit",
+           "broken_pool_limit", "broken_terms_limit", "out_map"]
 
 
-def out_map(in_map, kernel, stride, padding):
+def out_map(in_map, kernel, stride, padding, dilation=(1, 1)):
     """Height and width of what a convolution makes of a map; below 1 where its kernel does not
-    fit."""
-    return tuple((size + 2 * pad - taps) // step + 1 for size, taps, step, pad
-                 in zip(in_map, kernel, stride, padding, strict=True))
-
-
-def broken_limit(*, kernel, stride, padding, in_map, weight_planes=1, activation_planes=1):
-    """The first limit that a layer breaks.
+    fit.
 
     Parameters
     ----------
-    kernel, stride, padding, in_map : tuple of int
+    in_map, kernel, stride, dilation : tuple of int
+        Vertical, horizontal.
+    padding : tuple of int
+        Top, bottom, left, right.
+    """
+    return tuple((size + pads - step * (taps - 1) - 1) // pace + 1 for size, pads, step, taps, pace
+                 in zip(in_map, (padding[0] + padding[1], padding[2] + padding[3]), dilation,
+                        kernel, stride, strict=True))
+
+
+def broken_limit(*, kernel, stride, padding, in_map, dilation=(1, 1), weight_planes=1,
+                 activation_planes=1):
+    """The first limit that a term breaks.
+
+    Parameters
+    ----------
+    kernel, stride, in_map, dilation : tuple of int
         Vertical, horizontal; the map in pixels.
+    padding : tuple of int
+        Top, bottom, left, right.
     weight_planes, activation_planes : int
 
     Returns
@@ -36,15 +47,13 @@ def broken_limit(*, kernel, stride, padding, in_map, weight_planes=1, activation
     str or None
         End of a sentence that starts with the layer: what, the demand, and the value.
     """
-    for what, low, high, values in (("kernel", 1, MAX_KERNEL, kernel),
-                                    ("stride", 1, MAX_STRIDE, stride),
-                                    ("padding", 0, MAX_BORDER, padding),
-                                    ("input map", 1, MAX_MAP, in_map)):
-        if not all(low <= value <= high for value in values):
-            return f"{what} must be from {low} to {high} in each direction, not {_shown(values)}"
-    found = out_map(in_map, kernel, stride, padding)
+    for what, high, values in (("stride", MAX_STRIDE, stride), ("input map", MAX_MAP, in_map)):
+        if not all(1 <= value <= high for value in values):
+            return f"{what} must be from 1 to {high} in each direction, not {_shown(values)}"
+    found = out_map(in_map, kernel, stride, padding, dilation)
     if min(found) < 1:
-        return (f"kernel must lie within its padded map, {_by(in_map, padding)}, not be "
+        size = (in_map[0] + padding[0] + padding[1], in_map[1] + padding[2] + padding[3])
+        return (f"kernel must lie within its padded map, {size[0]} x {size[1]}, not be "
                 f"{kernel[0]} x {kernel[1]}")
     if max(found) > MAX_MAP:
         return f"output map must be from 1 to {MAX_MAP} in each direction, not {_shown(found)}"
@@ -54,17 +63,27 @@ def broken_limit(*, kernel, stride, padding, in_map, weight_planes=1, activation
     return None
 
 
+def broken_terms_limit(count):
+    """End of a sentence that starts with a layer of too many terms, or None."""
+    if count <= MAX_TERMS:
+        return None
+    return f"must sum at most {MAX_TERMS} maps, not {count}"
+
+
+def broken_pool_limit(window, stride):
+    """End of a sentence that starts with a pool beyond the format, or None."""
+    for what, values in (("window", window), ("stride", stride)):
+        if not all(1 <= value <= MAX_POOL for value in values):
+            return f"{what} must be from 1 to {MAX_POOL} in each direction, not {_shown(values)}"
+    return None
+
+
 def broken_code_limit(bits):
     """End of a sentence that starts with an activation of too many bits, or None."""
-    if bits <= MAX_CODE_BITS:
+    if bits <= MAX_MAP_BITS:
         return None
-    return (f"must have at most {MAX_CODE_BITS} bits on any machine (more run in torch and in "
-            f"sw.graph.evaluate only), not {bits}")
+    return f"must have at most {MAX_MAP_BITS} bits on any machine, not {bits}"
 
 
 def _shown(values):
     return f"{tuple(int(value) for value in values)!r}"
-
-
-def _by(in_map, padding):
-    return " x ".join(str(size + 2 * pad) for size, pad in zip(in_map, padding, strict=True))

@@ -1,50 +1,89 @@
-"""Operators on the machine's integer grid, evaluated exactly in torch."""
+"""A layer on the machine's integer grid, evaluated exactly in torch."""
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ..bitplanes import BitPlanes, group_index
-from .grid import SnapError, to_integers
+from .batch_norm import Affine
+from .grid import to_integers
+from .grid_term import GridTerm
 
-__all__ = ["Affine", "SnappedActivation", "SnappedLayer"]
+__all__ = ["SnappedActivation", "SnappedLayer", "SnappedTerm"]
 
 
-class SnappedLayer(nn.Module):
-    """A matrix layer on the machine's grid, evaluated in float64 without any rounding.
+class SnappedTerm(nn.Module):
+    """One term of a layer; sums of integers times a power of two per channel, so exact.
 
     Parameters
     ----------
-    name : str
-        For messages.
-    weights : BitPlanes
-        Weight planes, ``(k, outputs, inputs, height, width)``; their offset must be 0.
-    codebook : BitPlanes
-        Planes of the input's codes.
-    pad_code : int
-        Code outside the map.
-    bias : float64 array, shape ``(outputs,)``, or None
-    stride, padding : tuple of int
-        Vertical, horizontal.
-    linear : bool
-        Whether input and output are vectors.
-    encoder : ActivationQuantizer, optional
-        Encodes raw input first.
+    term : sw.ops.values.SumTerm
+    scales : int64 array, shape ``(outputs, groups, activation planes, weight planes)``
+        Weight of one mismatch.
+    border : int64 array, shape ``(outputs, height, width)``, or None
+        What a tap outside the map adds.
+    grid : float64 array, shape ``(outputs,)``
+        Value of one unit of the accumulator.
+    """
+
+    constant: torch.Tensor
+    kernels: torch.Tensor
+    signs: torch.Tensor
+    inside: torch.Tensor | None
+
+    def __init__(self, term, scales, border, grid):
+        super().__init__()
+        self.term, self.scales, self.border = term, scales, border
+        taps = GridTerm(term.weights, term.part.codebook).taps
+        inputs = term.weights.shape[1]
+        # mismatches = (K - D) / 2: D is what the convolution of signs gives.
+        grid = grid / 2
+        by_tap = scales[:, taps]
+        constant = by_tap.sum(axis=(3, 4)) * inputs
+        signs = 2 * term.weights.planes.astype(np.int64) - 1
+        kernels = -np.einsum("mhwij,jmchw->mcihw", by_tap, signs)
+        inside = None
+        if border is not None:
+            inside = torch.from_numpy((constant - 2 * border) * grid[:, None, None]).unsqueeze(1)
+            constant = 2 * border
+        self.register_buffer("inside", inside)
+        self.register_buffer("constant", torch.from_numpy(constant.sum(axis=(1, 2)) * grid))
+        self.register_buffer("kernels", torch.from_numpy(
+            kernels * grid[:, None, None, None, None]).flatten(1, 2))
+        self.register_buffer("signs", torch.from_numpy(2.0 * term.part.codebook.planes - 1.0).T)
+
+    def forward(self, codes):
+        """What the term adds to codes ``(n, channels, height, width)``: float64."""
+        term = self.term
+        top, bottom, left, right = term.padding
+        frame = (left, right, top, bottom)
+        options = {"stride": term.stride, "dilation": term.dilation}
+        if self.inside is None:
+            codes = F.pad(codes, frame, value=term.part.pad_code or 0)
+        planes = self.signs[codes].movedim(-1, 2).flatten(1, 2)
+        constant = self.constant.reshape(-1, 1, 1)
+        if self.inside is not None:
+            # A frame of zeros is neither sign, so taps outside are in no sum.
+            planes = F.pad(planes, frame)
+            here = F.pad(torch.ones(1, 1, *codes.shape[2:], dtype=torch.float64), frame)
+            constant = constant + F.conv2d(here, self.inside, **options)
+        return F.conv2d(planes, self.kernels, groups=term.blocks, **options) + constant
+
+
+class SnappedLayer(nn.Module):
+    """A layer on the machine's grid: terms, what maps their sum, and what becomes of it.
+
+    Parameters
+    ----------
+    fused : sw.ops.values.Fused
     scale_bits, acc_bits : int
         Signed widths of a scale and of an accumulator.
-    per_channel : bool
-        Whether every channel has a grid of its own: where the values become codes.
 
     Attributes
     ----------
-    scales : int64 array, shape ``(outputs, groups, activation planes, weight planes)``
-        Weight of one mismatch, in units of ``2 ** -frac_bits``.
-    biases, low, high : int64 array, shape ``(outputs,)``
-        Integer bias; bounds of the accumulator, and of every partial sum of it.
-    frac_bits : int, or int64 array of shape ``(outputs,)``
-    errors : float64 array, shape ``(outputs,)``
-        See :class:`sw.ops.grid.Integers`.
+    integers : sw.ops.grid.Integers
+    activation : SnappedActivation, RescaledActivation or None
+        From accumulators to codes.
 
     Raises
     ------
@@ -52,89 +91,58 @@ class SnappedLayer(nn.Module):
         If the layer cannot be held in these widths.
     """
 
-    graph_role = "matrix"
-    constant: torch.Tensor
-    kernels: torch.Tensor
-    signs: torch.Tensor
-
-    def __init__(self, name, weights: BitPlanes, codebook: BitPlanes, *, pad_code=0, bias=None,
-                 stride=(1, 1), padding=(0, 0), linear=False, encoder=None, scale_bits=16,
-                 acc_bits=32, per_channel=False):
+    def __init__(self, fused, scale_bits=16, acc_bits=32):
         super().__init__()
-        if weights.offset:
-            raise SnapError(f"Layer {name!r} weights must have offset 0, not {weights.offset!r}")
-        bias = np.zeros(weights.shape[0]) if bias is None else np.asarray(bias, dtype=np.float64)
-        self.name, self.weights, self.codebook = name, weights, codebook
-        self.pad_code, self.stride, self.padding = pad_code, tuple(stride), tuple(padding)
-        self.linear, self.encoder = linear, encoder
-        integers = to_integers(name, weights, codebook, bias, scale_bits, acc_bits,
-                               per_channel=per_channel)
-        self.frac_bits, self.scales, self.biases = (integers.frac_bits, integers.scales,
-                                                    integers.biases)
-        self.low, self.high, self.errors = integers.low, integers.high, integers.errors
-        self._build()
+        self.fused, self.name = fused, fused.name
+        terms = fused.sum.terms
+        # Weights of block-diagonal terms take two planes of half a scale on the machine, and
+        # then all scales of the layer are doubled.
+        spare = any(term.blocks > 1 for term in terms)
+        self.integers = to_integers(
+            fused.name, [GridTerm(term.weights, term.part.codebook, term.gain, term.zeros,
+                                  term.relu) for term in terms],
+            [term.bias for term in terms], scale_bits - spare, acc_bits - spare,
+            per_channel=fused.quantizer is not None)
+        outputs = len(self.integers.biases)
+        self.grid = np.full(outputs, np.ldexp(1.0, -np.asarray(self.integers.frac_bits)))
+        self.register_buffer("bias", torch.from_numpy(self.integers.biases * self.grid))
+        self.register_buffer("after", torch.from_numpy(self.integers.after * self.grid))
+        self.terms = nn.ModuleList(
+            SnappedTerm(term, scales, border, self.grid) for term, scales, border
+            in zip(terms, self.integers.scales, self.integers.borders, strict=True))
+        self.tail = nn.ModuleList(fused.sum.tail)
+        self.activation = None
 
-    def _build(self):
-        outputs, inputs, *kernel = self.weights.shape
-        in_group = np.bincount(group_index(self.weights.grouping, kernel).ravel()) * inputs
-        # value = 2^-f * (biases + sum S * (K - D) / 2): D is what the convolution of signs gives.
-        grid = np.broadcast_to(np.ldexp(1.0, -(np.asarray(self.frac_bits) + 1)), outputs)
-        constant = 2 * self.biases + (self.scales * in_group[:, None, None]).sum(axis=(1, 2, 3))
-        taps = self.scales[:, group_index(self.weights.grouping, kernel)]
-        signs = 2 * self.weights.planes.astype(np.int64) - 1
-        kernels = -np.einsum("mhwij,jmchw->michw", taps, signs)
-        self.register_buffer("constant", torch.from_numpy(constant * grid))
-        self.register_buffer("kernels", torch.from_numpy(
-            kernels * grid[:, None, None, None, None]).flatten(1, 2))
-        self.register_buffer("signs", torch.from_numpy(2.0 * self.codebook.planes - 1.0).T)
+    @property
+    def sign(self):
+        """-1 for channels whose accumulators are negated so that codes rise: int64."""
+        sign = np.ones(len(self.integers.biases), dtype=np.int64)
+        if not self.fused.sum.clamped and self.fused.quantizer is not None:
+            for module in self.tail:
+                if isinstance(module, Affine):
+                    sign *= np.where(module.gain.numpy() < 0, -1, 1)
+        return sign
 
-    def forward(self, codes):
-        """Values, float64: of codes ``(n, inputs, height, width)`` or, if linear, ``(n,
-        inputs)``."""
-        if self.encoder is not None:
-            codes = self.encoder.encode(codes)
-        if self.linear:
-            codes = codes[:, :, None, None]
-        vertical, horizontal = self.padding
-        codes = F.pad(codes, (horizontal, horizontal, vertical, vertical), value=self.pad_code)
-        planes = self.signs[codes].movedim(-1, 1).flatten(1, 2)
-        # Sums of integers times one power of two a channel, below 2 ** 53: exact in any order.
-        values = F.conv2d(planes, self.kernels, stride=self.stride)
-        values = values + self.constant.reshape(-1, 1, 1)
-        return values[:, :, 0, 0] if self.linear else values
+    def forward(self, maps):
+        """Accumulators in real units, float64 ``(n, outputs, height, width)``, of maps by name."""
+        total = self.bias.reshape(-1, 1, 1)
+        for snapped in self.terms:
+            if snapped.term.relu:
+                total = total.clamp_min(0)
+            total = total + snapped(maps[snapped.term.part.source])
+        return total
 
+    def mapped(self, values):
+        """What the elementwise tail makes of accumulators in real units."""
+        values = values + self.after.reshape(-1, *[1] * (values.dim() - 2))
+        for module in self.tail:
+            values = module(values)
+        return values
 
-class Affine(nn.Module):
-    """A batch norm in evaluation as a separate multiplication and addition per channel, in float64.
-
-    Parameters
-    ----------
-    gain, shift : float64 tensor, shape ``(channels,)``
-    """
-
-    graph_role = "elementwise"
-    gain: torch.Tensor
-    shift: torch.Tensor
-
-    def __init__(self, gain, shift):
-        super().__init__()
-        self.register_buffer("gain", gain)
-        self.register_buffer("shift", shift)
-
-    @classmethod
-    def from_batch_norm(cls, norm):
-        """The affine map of a batch norm's stored statistics."""
-        deviation = torch.sqrt(norm.running_var.double() + norm.eps)
-        gain = torch.ones_like(deviation) if norm.weight is None else norm.weight.detach().double()
-        shift = torch.zeros_like(gain) if norm.bias is None else norm.bias.detach().double()
-        gain = gain / deviation
-        return cls(gain, shift - norm.running_mean.double() * gain)
-
-    def forward(self, x):
-        """``x * gain + shift`` along axis 1."""
-        shape = (-1, *[1] * (x.dim() - 2))
-        # Two operations: a fused one would round differently from one tensor shape to another.
-        return x * self.gain.reshape(shape) + self.shift.reshape(shape)
+    def integer(self, values):
+        """Accumulators in real units as the machine's integers: int64."""
+        shape = (-1, *[1] * (values.dim() - 2))
+        return (values / torch.from_numpy(self.grid).reshape(shape)).long()
 
 
 class SnappedActivation(nn.Module):
@@ -142,16 +150,18 @@ class SnappedActivation(nn.Module):
 
     Parameters
     ----------
+    layer : SnappedLayer
+        Whose tail comes first.
     quantizer : ActivationQuantizer
         Evaluated in float64.
     """
 
-    graph_role = "quantizer"
-
-    def __init__(self, quantizer):
+    def __init__(self, layer, quantizer):
         super().__init__()
+        # Not registered: the layer holds this.
+        self.__dict__["_layer"] = layer
         self.quantizer = quantizer
 
-    def forward(self, x):
-        """Codes, int64."""
-        return self.quantizer.encode(x)
+    def forward(self, values):
+        """Codes, int64, of accumulators in real units."""
+        return self.quantizer.encode(self._layer.mapped(values))

@@ -1,104 +1,49 @@
-"""What a network may be made of: the table that ``quantize_``, training and the compiler ask.
-
-The limits of one layer are in :mod:`sw.ops.limits`.
-"""
-
-from typing import Any
+"""What is asked of a model's modules before anything is made of them."""
 
 import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
 from ..quantizers.base import check_weight
-from .layers import QuantConv2d, QuantLinear, check_options
+from .operator import Refused
 
-__all__ = ["ACTIVATIONS", "LAYERS", "NORMS", "POOLS", "SUPPORTED", "check_layer", "check_norm",
-           "reason", "role"]
+__all__ = ["check_input", "check_layer", "check_norm", "why_not"]
 
-LAYERS: dict[type, Any] = {nn.Conv2d: QuantConv2d, nn.Linear: QuantLinear}
-"""Layers with a weight, and what ``quantize_`` makes of them."""
-
-ACTIVATIONS = (nn.ReLU, nn.ReLU6, nn.Hardtanh)
-"""Activations that a scheme's activation quantizer replaces."""
-
-NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
-
-PASSING = (nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d)
-"""Modules that do nothing once a network is trained."""
-
-POOLS = (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d)
-"""Quantized for torch only: a maximum of codes is a code, an average is a sum that the sums of the
-layer behind it could absorb, but the machine has neither."""
-
-SUPPORTED = ("Conv2d, Linear, BatchNorm1d, BatchNorm2d, activations replaced by quantize_ "
-             f"({', '.join(each.__name__ for each in ACTIVATIONS)}), Flatten, Dropout, Identity")
-"""What a network may be made of, for messages."""
-
-_ROLES: dict[type, str] = {**dict.fromkeys(LAYERS, "matrix"), **dict.fromkeys(NORMS, "elementwise"),
-          **dict.fromkeys(ACTIVATIONS, "quantizer"), **dict.fromkeys(PASSING, "passing"),
-          nn.Flatten: "flatten"}
-
-_AS_MODULE = "it must be a module, such as torch.nn.ReLU, for quantize_ to replace"
-_FLATTEN = "it must flatten all but the batch, as torch.flatten(x, 1) does"
+_NOT_MONOTONE = "it falls somewhere, and only functions that rise can be found by thresholds"
 _FUNCTIONS = {
-    "relu": _AS_MODULE, "relu_": _AS_MODULE, "relu6": _AS_MODULE, "hardtanh": _AS_MODULE,
-    "clamp": _AS_MODULE, "flatten": _FLATTEN, "view": _FLATTEN, "reshape": _FLATTEN,
-    "max_pool2d": "max pooling is not supported yet",
-    "avg_pool2d": "average pooling is not supported yet",
-    "adaptive_avg_pool2d": "average pooling is not supported yet",
-    "mean": "averages are not supported yet",
-    "conv2d": "it must be a module, torch.nn.Conv2d",
-    "linear": "it must be a module, torch.nn.Linear",
-    "batch_norm": "it must be a module, such as torch.nn.BatchNorm2d",
+    **dict.fromkeys(("gelu", "silu", "hardswish", "mish"), _NOT_MONOTONE),
+    **dict.fromkeys(("matmul", "mm", "bmm", "addmm", "einsum"),
+                    "a weight must be that of a convolution or a linear layer"),
+    **dict.fromkeys(("layer_norm", "group_norm", "instance_norm"),
+                    "it depends on the image at hand; use a batch norm"),
+    "max_pool2d_with_indices": "indices of a maximum are not kept",
 }
 
 
-def _base(module):
-    """The supported class whose forward pass a module has, or None."""
-    # parametrize puts a class of its own below the layer's, with the same forward pass.
-    return next((kind for kind in _ROLES if isinstance(module, kind)
-                 and type(module).forward is kind.forward), None)
+def why_not(module, function):
+    """Why a module or function is no operator; empty if there is no more to say than that."""
+    return _FUNCTIONS.get(function.rstrip("_"), "")
 
 
-def role(module):
-    """What a module is to the machine.
+def check_input(name):
+    """A hook that refuses what a layer cannot read, in words of ours instead of torch's."""
+    def check(module, inputs):
+        if not inputs or not isinstance(inputs[0], torch.Tensor):
+            return
+        shape = tuple(inputs[0].shape)
+        if isinstance(module, nn.Linear) and shape[-1] != module.in_features:
+            wanted = f"{module.in_features} inputs, not a map or vector of {shape[1:]!r}"
+        elif isinstance(module, (nn.Conv1d, nn.Conv2d)) and (
+                len(shape) != module.weight.dim() or shape[1] != module.in_channels):
+            wanted = f"a map of {module.in_channels} channels, not one of {shape[1:]!r}"
+        elif (isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d))
+              and shape[1] != module.num_features):
+            wanted = f"the {module.num_features} channels of its input, not {shape[1]}"
+        else:
+            return
+        raise Refused(f"Layer {name!r} must read {wanted}")
 
-    Returns
-    -------
-    str or None
-        ``matrix``, ``elementwise``, ``quantizer`` (or an activation that becomes one),
-        ``passing``, ``flatten``; None for what it cannot run.
-    """
-    own = getattr(module, "graph_role", None)
-    if own is not None:
-        return own if own in ("matrix", "elementwise", "quantizer") else None
-    found = _ROLES.get(_base(module))
-    if found == "flatten" and (module.start_dim, module.end_dim) not in ((1, -1), (1, 3)):
-        return None
-    if found == "elementwise" and module.running_var is None:
-        return None
-    return found
-
-
-def reason(module=None, function=""):
-    """Why the machine cannot run a module, or a function by its name; None if there is no more to
-    say than that."""
-    if module is None:
-        return _FUNCTIONS.get(function.rstrip("0123456789").rstrip("_"), _FUNCTIONS.get(function))
-    if isinstance(module, nn.MaxPool2d):
-        return "max pooling is not supported yet"
-    if isinstance(module, (nn.AvgPool2d, nn.AdaptiveAvgPool2d)):
-        return "average pooling is not supported yet"
-    if isinstance(module, nn.Flatten):
-        return _FLATTEN
-    if isinstance(module, NORMS) and _base(module):
-        return "it must keep running statistics"
-    for kind in _ROLES:
-        if isinstance(module, kind):
-            return f"its forward pass is not that of {kind.__name__}"
-    if type(module).__module__ == nn.ReLU.__module__:
-        return f"activations must be {', '.join(each.__name__ for each in ACTIVATIONS)}"
-    return None
+    return check
 
 
 def check_layer(layer):
@@ -107,8 +52,8 @@ def check_layer(layer):
     Raises
     ------
     ValueError
-        If its parameters are not its own, or not finite, or an option is beyond the machine; the
-        sentence starts with what is wrong, not with the layer.
+        If its parameters are not its own, or not finite; the sentence starts with what is wrong,
+        not with the layer.
     """
     if parametrize.is_parametrized(layer):
         which = next(iter(layer.parametrizations))
@@ -127,7 +72,6 @@ def check_layer(layer):
     if layer.bias is not None:
         _check_tensor("bias", layer.bias)
         _check_finite("bias", layer.bias)
-    check_options(layer)
 
 
 def check_norm(norm):
@@ -143,6 +87,8 @@ def check_norm(norm):
         if values is not None:
             _check_tensor(which, values)
             _check_finite(which, values)
+    if norm.running_var is None:
+        return
     wrong = norm.running_var[norm.running_var < 0]
     if len(wrong):
         raise ValueError(f"running_var must be at least 0, not {wrong[0].item()!r}")

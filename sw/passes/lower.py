@@ -1,25 +1,26 @@
-"""Front end: from a torch model, through torch.fx, to the intermediate representation."""
+"""Front end: from a quantized torch model to the intermediate representation."""
 
 import numpy as np
 
-from ..graph.network import CodeFormat, MatrixLayer, Network, Requantize
-from ..graph.trace import FrontendError
-from .check import first_map, geometry, is_linear
-from .snap import snap
+from ..graph.errors import FrontendError
+from ..graph.head import Head
+from ..graph.network import CodeFormat, Encoder, Layer, Network, Rescale, Staircase, Term
+from .rescale import RescaledActivation, bounds
+from .snap import pool_of, snap
 from .staircase import StaircaseError, accumulator_function, search
 
 __all__ = ["FrontendError", "lower"]
 
 
-def lower(model, in_shape, *, name="network", info=None, scale_bits=16, acc_bits=32):
+def lower(model, in_shape=None, *, name="network", info=None, scale_bits=16, acc_bits=32):
     """Lowers a quantized or snapped model to a :class:`sw.graph.network.Network`.
 
     Parameters
     ----------
     model : torch.nn.Module
         A :class:`sw.passes.snap.SnappedModel`, or a quantized model, which is snapped first.
-    in_shape : tuple of int
-        ``(channels, height, width)`` of one image, or ``(inputs,)`` of one vector.
+    in_shape : tuple of int, optional
+        What the model was quantized for, if it is to be checked.
     name : str
         The network's name.
     info : dict, optional
@@ -33,59 +34,65 @@ def lower(model, in_shape, *, name="network", info=None, scale_bits=16, acc_bits
         If the model holds something that the machine cannot run: the message names it.
     """
     model = snap(model, scale_bits, acc_bits)
-    shape = first_map(model.stages[0], in_shape)
-    first = model.stages[0].layer
-    if first.encoder is None:
-        raise FrontendError(f"Layer {model.stages[0].name!r} must have an input quantizer, as the "
-                            "first layer of a network")
-    layers, in_format = [], _format(first.codebook, first.pad_code)
-    for position, stage in enumerate(model.stages):
-        if position and stage.layer.encoder is not None:
-            raise FrontendError(f"Layer {stage.name!r} must not have an input quantizer of its "
-                                f"own: it reads layer {stage.source!r}")
-        layers.append(_matrix_layer(stage, shape))
-        shape = layers[-1].out_shape
-    return Network(name, tuple(layers), layers[0].in_shape, in_format,
-                   float(first.encoder.step), dict(info or {}))
+    encoder = Encoder(float(model.encoder.step), model.encoder.low, model.gain, model.shift)
+    layers = tuple(_layer(layer) for layer in model.layers)
+    return Network(name, layers, model.fusion.input.shape,
+                   _format(model.fusion.input.codebook), encoder, dict(info or {}),
+                   _head(model))
 
 
-def _format(codebook, pad_code):
-    return CodeFormat(np.ascontiguousarray(codebook.planes.T), int(pad_code))
+def _head(model):
+    """The head with the constants that the last accumulators lack; None where there is nothing for
+    the host to do."""
+    after = model.layers[-1].after.numpy()
+    steps = model.fusion.head.steps
+    if after.any():
+        ones = (1.0,) * len(after)
+        steps = (("affine", {"gain": ones, "shift": tuple(after.tolist())}), *steps)
+    return Head(steps, model.fusion.head.shape) if steps else None
 
 
-def _matrix_layer(stage, shape):
-    layer, bits = stage.layer, stage.layer.weights.planes
-    form = geometry(stage, shape, weight_planes=len(bits), activation_planes=layer.codebook.count)
-    grouping = "layer" if is_linear(layer) else layer.weights.grouping
-    outputs = len(layer.biases)
-    sign = _sign(stage, outputs)
-    return MatrixLayer(
-        name=stage.name, source=stage.source,
-        weights=np.ascontiguousarray(bits.reshape(len(bits), outputs, shape[0], *form.kernel)),
-        scales=layer.scales * sign[:, None, None, None], biases=layer.biases * sign,
-        frac_bits=layer.frac_bits, grouping=grouping, stride=form.stride, padding=form.padding,
-        in_shape=shape, out_shape=form.out_shape,
-        input_format=_format(layer.codebook, layer.pad_code),
-        requantize=_requantize(stage, sign), sign=sign.astype(np.int8))
+def _format(codebook):
+    return CodeFormat(np.ascontiguousarray(codebook.planes.T))
 
 
-def _sign(stage, outputs):
-    sign = np.ones(outputs, dtype=np.int64)
-    for module in stage.tail:
-        sign *= np.where(module.gain.numpy() < 0, -1, 1)
-    return sign
+def _layer(layer):
+    fused, integers, sign = layer.fused, layer.integers, layer.sign
+    terms = tuple(_term(*each, sign) for each in zip(fused.sum.terms, integers.scales,
+                                                    integers.borders, strict=True))
+    coded = fused.quantizer is not None
+    pool = pool_of(fused)
+    form = None
+    if coded:
+        codebook = fused.quantizer.codebook()
+        bits = codebook.count if pool is None else pool.bits(codebook.count)
+        form = (_format(codebook) if bits == codebook.count
+                else CodeFormat(_binary(bits)))
+    return Layer(name=fused.name, terms=terms, biases=integers.biases * sign,
+                 frac_bits=integers.frac_bits, map=tuple(fused.sum.shape[1:]),
+                 requantize=_requantize(layer) if coded else None, pool=pool, format=form,
+                 sign=sign.astype(np.int8))
 
 
-def _requantize(stage, sign):
-    if stage.quantizer is None:
-        return None
-    layer, quantizer = stage.layer, stage.quantizer.quantizer
-    codebook = quantizer.codebook()
-    low = np.where(sign < 0, -layer.high, layer.low)
-    high = np.where(sign < 0, -layer.low, layer.high)
-    function = accumulator_function(stage.tail, stage.quantizer, layer.frac_bits, sign)
+def _binary(bits):
+    """The digits of every code, the highest first: as code books have them."""
+    return (np.arange(1 << bits)[:, None] >> np.arange(bits)[::-1] & 1).astype(np.uint8)
+
+
+def _term(term, scales, border, sign):
+    return Term(source=term.part.source, weights=term.weights.planes,
+                scales=scales * sign[:, None, None, None], grouping=term.weights.grouping,
+                blocks=term.blocks, stride=tuple(term.stride), dilation=tuple(term.dilation),
+                padding=tuple(term.padding), pad_code=term.part.pad_code or 0,
+                border=None if border is None else border * sign[:, None, None], relu=term.relu)
+
+
+def _requantize(layer):
+    found = layer.activation
+    if isinstance(found, RescaledActivation):
+        return Rescale(found.multipliers, found.addends, found.shift, found.down, found.bits)
     try:
-        thresholds = search(function, low, high, 2 ** codebook.count)
+        return Staircase(search(accumulator_function(layer), *bounds(layer),
+                                2 ** layer.fused.quantizer.codebook().count))
     except StaircaseError as error:
-        raise FrontendError(f"Layer {stage.name!r} cannot be re-quantized: {error}") from None
-    return Requantize(thresholds, _format(codebook, quantizer.pad_code))
+        raise FrontendError(f"Layer {layer.name!r} cannot be re-quantized: {error}") from None

@@ -1,162 +1,213 @@
-"""quantize_: turns a float torch model into a quantized one, in place."""
+"""quantize_: turns a float torch model into a quantized network that trains and compiles."""
 
 import numbers
+from dataclasses import replace
 
-from torch import nn
-
-from ..graph.trace import FrontendError, describe, is_flatten, is_passing, trace
-from ..ops.support import ACTIVATIONS, LAYERS, NORMS, POOLS, SUPPORTED, check_layer, check_norm
-from ..ops.support import role as role_of
+from ..graph.errors import FrontendError
+from ..graph.export import export
+from ..graph.graph import INPUT, Graph, Node
+from ..ops.registry import OPERATORS, supported
 from ..quantizers import get_scheme
-from ..quantizers.pixels import PixelQuantizer
-from ..quantizers.sawb import SawbWeight
-from .check import check_code, check_network
+from .build import build
+from .check import check_network
+from .normalize import normalize
+from .places import Places, origin_of
 
-__all__ = ["quantize_"]
+__all__ = ["PADDINGS", "quantize_", "quantize_graph"]
+
+PADDINGS = ("code", "zero")
+"""What stands outside a map of codes of both signs: a code, or true zeros."""
 
 
-def quantize_(model, scheme, *, input_bits=8, input_step=1 / 255, filter_fn=None, in_shape=None,
-              torch_only=False):
-    """Replaces convolutions, linear layers and activations by a scheme's quantized ones, in place.
+def quantize_(model, scheme, *, in_shape=None, input_bits=8, input_step=1 / 255, padding="code",
+              filter_fn=None, torch_only=False):
+    """Makes a quantized network of a float model and takes over its parameters. Use what it
+    returns.
 
-    The first layer gets a pixel quantizer in front of it; the weights of the network's first and
-    last layer, left out or not, follow ``SchemeConfig.edge_bits``. Weights are taken over as they
-    are; the model then wants :func:`sw.training.train.fit` (at least one batch in training mode,
-    which sets activation scales).
+    The input gets a pixel quantizer, every layer a weight quantizer, and every value that a layer
+    or a pool reads, or that is read twice, an activation quantizer, behind the function that made
+    it. The weights of the network's first and last layer follow ``SchemeConfig.edge_bits``. Weights
+    are taken over as they are; the network then wants :func:`sw.training.fit.fit` (at least one
+    batch in training mode, which sets activation scales). Modules and tensors keep their names.
 
     A network that no machine can run is refused, before anything is spent on its training.
 
     Parameters
     ----------
     model : torch.nn.Module
-        A float model that torch.fx can trace, with at least one layer inside it.
+        A float model that ``torch.export`` can read.
     scheme : str or SchemeConfig
         A registered scheme's name, or a configuration of your own.
+    in_shape : tuple of int
+        ``(channels, height, width)`` of one image, ``(channels, samples)`` of one signal, or
+        ``(inputs,)`` of one vector.
     input_bits, input_step : int, float
         Bits of a pixel, and the value of one step of it.
+    padding : str
+        How maps of codes without a zero are padded: ``"code"`` with the code just below zero,
+        which costs nothing; ``"zero"`` with true zeros, as the float model is, which takes a
+        machine with ``border_classes``. Codes that have a zero are padded with it.
     filter_fn : callable, optional
-        ``filter_fn(module, name) -> bool``; modules for which it is false stay as they are. A
-        layer or an activation left out is for torch only.
-    in_shape : tuple of int, optional
-        ``(channels, height, width)`` of one image, or ``(inputs,)`` of one vector: then the sizes
-        of all maps are checked, too.
+        ``filter_fn(module, name) -> bool``; layers for which it is false stay as they are, and
+        activations get no quantizer. The network is then for torch only.
     torch_only : bool
-        Quantizes for torch alone, not for a machine: poolings and branches between a layer and the
-        activation it reads, and codes of more bits than a machine stores, are then let through.
+        Quantizes for torch alone: whether a machine can run the network is not asked.
 
     Returns
     -------
-    torch.nn.Module
-        The model itself.
+    sw.graph.model.GraphModel
+        In the mode of the model, with its parameters.
 
     Raises
     ------
     FrontendError
-        If no machine can run the model; with ``torch_only`` if a layer reads something that is
-        not quantized, a module is used twice, or the model cannot be traced. The model is then
-        unchanged.
+        If the model cannot be read, or no machine can run it.
     ValueError
-        If the scheme is unknown, a weight is empty or not finite, or a layer has options the
-        machine does not have.
+        If the scheme is unknown, a weight is empty or not finite, or an option is out of its range.
     """
     scheme = get_scheme(scheme)
     if isinstance(input_step, bool) or not isinstance(input_step, numbers.Real):
         raise ValueError(f"Input step must be a number, not {input_step!r}")
+    if padding not in PADDINGS:
+        raise ValueError(f"Padding must be one of {', '.join(PADDINGS)}, not {padding!r}")
     if filter_fn is not None and not callable(filter_fn):
         raise ValueError(f"Filter filter_fn must be a function, not {filter_fn!r}")
-    if isinstance(model, nn.Module):
-        _check_float(model)
-    graph = trace(model)
+    if in_shape is None:
+        raise FrontendError("Input shape 'in_shape' must be given, as (channels, height, width), "
+                            "not None")
+    graph, state = export(model, in_shape)
+    left_out = _left_out(model, graph, filter_fn)
+    if left_out and not torch_only:
+        raise FrontendError(f"Module {left_out[0]!r} must not be left out by filter_fn unless "
+                            "torch_only is true: the machine runs quantized layers only")
+    graph = quantize_graph(normalize(graph), scheme, input_bits=input_bits, input_step=input_step,
+                           padding=padding, left_out=left_out)
+    network = build(graph, state, scheme).train(model.training)
     if not torch_only:
-        check_network(model, in_shape)
-    chosen = filter_fn or (lambda module, name: True)
-    layers, matrices, replaced, sources = [], {}, {}, {}
+        check_network(network)
+    return network
+
+
+def _left_out(model, graph, filter_fn):
+    if filter_fn is None:
+        return []
+    modules = dict(model.named_modules())
+    names = [(node.module or node.name) for node in graph.nodes
+             if OPERATORS[node.op].kind in ("matrix", "function")]
+    return [name for name in names if name in modules and not filter_fn(modules[name], name)]
+
+
+def quantize_graph(graph, scheme, *, input_bits=8, input_step=1 / 255, padding="code",
+                   left_out=()):
+    """The graph with quantizers where codes are needed, and layers marked for theirs.
+
+    Parameters
+    ----------
+    graph : Graph
+        Normalized.
+    scheme : SchemeConfig
+    input_bits, input_step, padding
+        See :func:`quantize_`.
+    left_out : collection of str
+        Layers and activations without quantizers.
+
+    Raises
+    ------
+    FrontendError
+        If there is no layer.
+    """
+    matrices = [node.name for node in graph.nodes if OPERATORS[node.op].kind == "matrix"]
+    if not matrices:
+        raise FrontendError("Model must hold a convolution or linear layer, and has none; "
+                            f"supported: {supported()}")
+    origin = origin_of(graph)
+    writer = _Writer(graph, scheme, padding)
+    if origin == INPUT:
+        writer.pixels(INPUT, codes="pixels", bits=input_bits, step=float(input_step))
+    places = Places(graph, left_out, origin).found - {origin}
     for node in graph.nodes:
-        if node.op != "call_module":
-            continue
-        name, module = node.target, model.get_submodule(node.target)
-        role = role_of(module)
-        if role == "matrix":
-            layers.append(name)
-        if role not in ("matrix", "quantizer"):
-            continue
-        if not chosen(module, name):
-            if not torch_only:
-                raise FrontendError(f"Module {describe(model, node)} must not be left out by "
-                                    "filter_fn unless torch_only is true: the machine runs "
-                                    "quantized layers only")
-            continue
-        if node.kwargs:
-            raise FrontendError(f"Module {describe(model, node)} must be given its input by "
-                                f"position, not as {next(iter(node.kwargs))!r}")
-        if name in replaced or name in matrices:
-            raise FrontendError(f"Module {describe(model, node)} is used twice; each use needs a "
-                                "module of its own")
-        if role == "quantizer":
-            replaced[name] = scheme.activation_quantizer()
-            if not torch_only:
-                check_code(name, replaced[name])
-            continue
-        matrices[name] = module
-        source = sources[name] = _source(model, node)
-        if source is not None and source not in replaced:
-            raise FrontendError(_unquantized(model, node))
-    if not layers:
-        raise FrontendError(f"Model {type(model).__name__} must hold a convolution or linear "
-                            f"layer, and has none; supported: {SUPPORTED}")
-    for name, module in matrices.items():
-        pixels = PixelQuantizer(input_bits, input_step) if sources[name] is None else None
-        replaced[name] = _quantized_layer(name, module, scheme, name in (layers[0], layers[-1]),
-                                          pixels)
-    for name, module in replaced.items():
-        parent, _, child = name.rpartition(".")
-        module.train(model.training)
-        setattr(model.get_submodule(parent), child, module)
-    for name, source in sources.items():
-        if source is not None:
-            replaced[name].read_from(replaced[source])
-    return model
+        if node.name in matrices and node.module not in left_out:
+            edge = node.name in (matrices[0], matrices[-1])
+            node = node.changed(weights="edge" if edge else "inner")
+        writer.add(node, quantized=node.name in places)
+        if node.name == origin:
+            writer.pixels(origin, codes="normed", bits=input_bits)
+    return writer.graph()
 
 
-def _check_float(model):
-    for name, module in model.named_modules():
-        if hasattr(module, "graph_role"):
-            raise FrontendError(f"Model must be a float one, but module {name!r} "
-                                f"({type(module).__name__}) is quantized already")
-        if isinstance(module, NORMS) and module.running_var is not None:
-            try:
-                check_norm(module)
-            except ValueError as error:
-                raise FrontendError(f"Layer {name!r} cannot be quantized: {error}") from None
+class _Writer:
+    """Writes the quantized graph, node by node."""
 
+    def __init__(self, graph, scheme, padding):
+        self.source, self.scheme, self.padding = graph, scheme, padding
+        self.signed = scheme.activation_quantizer().signed
+        self.absorbs = scheme.activation_quantizer().absorbs
+        self.rising = scheme.activation_quantizer().rising
+        self.nodes, self.positive, self.renamed = {}, {INPUT: True}, {}
 
-def _quantized_layer(name, layer, scheme, edge, pixels):
-    try:
-        check_layer(layer)
-        weights = (SawbWeight(scheme.edge_bits) if edge and scheme.edge_bits is not None
-                   else scheme.weight_quantizer(layer.weight.detach()))
-        kind = next(kind for kind in LAYERS if isinstance(layer, kind))
-        return LAYERS[kind].from_float(layer, weights, pixels)
-    except ValueError as error:
-        raise ValueError(f"Layer {name!r} cannot be quantized: {error}") from None
+    def pixels(self, origin, **attributes):
+        """The quantizer of the input, behind what the host does with it."""
+        self.renamed[origin] = self.quantizer("input_quantizer", origin,
+                                              self.source.shape(origin), **attributes)
 
+    def quantizer(self, name, reads, shape, **attributes):
+        taken = {node.name for node in self.source.nodes} - {reads}
+        if name in taken and name not in self.renamed:
+            name = f"{name}_"
+        positive = attributes["codes"] == "pixels" or (
+            attributes["codes"] == "scheme" and not self.signed)
+        self.nodes[name] = Node(name, "quantize", (reads,), shape,
+                                {**attributes, "positive": positive}, name)
+        self.positive[name] = positive
+        return name
 
-def _source(model, node):
-    """Name of the module whose values a layer reads, or None for the network's input."""
-    previous = node.all_input_nodes[0]
-    while previous.op != "placeholder":
-        module = model.get_submodule(previous.target) if previous.op == "call_module" else None
-        if not (isinstance(module, POOLS) or is_flatten(model, previous)
-                or is_passing(model, previous)):
-            if module is not None and role_of(module) == "quantizer":
-                return previous.target
-            raise FrontendError(_unquantized(model, node, previous))
-        previous = previous.all_input_nodes[0]
-    return None
+    def add(self, node, *, quantized):
+        """A node of the float graph, and its quantizer where it has one."""
+        inputs = tuple(self.renamed.get(name, name) for name in node.inputs)
+        node = Node(node.name, node.op, inputs, node.shape, node.attributes, node.module)
+        if quantized and node.op in self.absorbs:
+            self.nodes[node.name] = Node(node.name, "quantize", inputs, node.shape,
+                                         {"codes": "scheme", "positive": not self.signed},
+                                         node.name)
+            self.positive[node.name] = not self.signed
+            return
+        if OPERATORS[node.op].kind == "matrix" and "weights" in node.attributes:
+            node = node.changed(pads=tuple(self.pads(inputs[0])))
+        if node.op == "max_pool" and not self.rising:
+            node = replace(node.changed(order=tuple(self.sources(inputs[0]))), module=node.name)
+        self.nodes[node.name] = node
+        self.positive[node.name] = OPERATORS[node.op].positive(
+            node, *(self.positive[name] for name in inputs))
+        if quantized:
+            both = not self.signed and not self.positive[node.name]
+            self.renamed[node.name] = self.quantizer(
+                f"{node.name}.quantizer", node.name, node.shape,
+                codes="signed" if both else "scheme")
 
+    def sources(self, name):
+        """Channels and quantizer of every part of a map; no quantizer: there is none, or averages
+        of codes that have no zero."""
+        node = self.nodes.get(name)
+        if node is None:
+            return [(self.source.in_shape[0], "")]
+        kind = OPERATORS[node.op].kind
+        if kind == "quantize":
+            return [(node.shape[0], name)]
+        if kind not in ("coded", "passing", "layout"):
+            return [(node.shape[0], "")]
+        parts = [part for each in node.inputs for part in self.sources(each)]
+        averaged = node.op == "average_pool" and not self.positive[name]
+        return [(channels, "") for channels, _ in parts] if averaged else parts
 
-def _unquantized(model, node, previous=None):
-    read = f"reads {describe(model, previous)}" if previous is not None else "reads a filtered one"
-    return (f"Layer {describe(model, node)} must read the input or a quantized activation "
-            f"({', '.join(each.__name__ for each in ACTIVATIONS)}), but {read}; "
-            f"supported: {SUPPORTED}")
+    def pads(self, name):
+        """Channels of every part of a map, and the quantizer whose code it is padded with; none:
+        true zeros."""
+        return [(channels, "" if source and self.padding == "zero"
+                 and not self.nodes[source]["positive"] else source)
+                for channels, source in self.sources(name)]
+
+    def graph(self):
+        """What has been written."""
+        output = self.renamed.get(self.source.output, self.source.output)
+        graph = Graph(self.source.in_shape, tuple(self.nodes.values()), output)
+        return graph.rebuilt(graph.nodes)

@@ -1,19 +1,21 @@
 """Snapping: a quantized model on the machine's integer grid, evaluated exactly in torch."""
 
-import copy
-
 import numpy as np
 import torch
 from torch import nn
 
-from ..graph.trace import FrontendError, stages
+from ..graph.graph import INPUT
+from ..graph.network import Pool
+from ..ops.batch_norm import Affine
 from ..ops.grid import LOSS_LIMIT, SnapError
-from ..ops.layers import QuantConv2d, QuantLinear
-from ..ops.snapped import Affine, SnappedActivation, SnappedLayer
-from ..quantizers.base import ActivationQuantizer, as_kernel
-from .check import check_values
+from ..ops.limits import MAX_CODE_BITS
+from ..ops.snapped import SnappedActivation, SnappedLayer
+from .fuse import fuse
+from .rescale import rescale
+from .staircase import accumulator_function
 
-__all__ = ["Affine", "SnapError", "SnappedActivation", "SnappedLayer", "SnappedModel", "snap"]
+__all__ = ["Affine", "SnapError", "SnappedActivation", "SnappedLayer", "SnappedModel", "snap",
+           "snapped_layer"]
 
 
 class SnappedModel(nn.Module):
@@ -21,24 +23,25 @@ class SnappedModel(nn.Module):
 
     Parameters
     ----------
-    model : torch.nn.Module
-        Made of snapped layers, affine maps and activations; see :func:`snap`.
+    fusion : sw.passes.fuse.Fusion
+    layers : list of sw.ops.snapped.SnappedLayer
 
     Attributes
     ----------
-    stages : list of sw.graph.trace.Stage
+    encoder : ActivationQuantizer
+        Of the input.
     report : list of dict
         What snapping cost each layer: ``name``; ``frac_bits``, an integer or a list with one of
         every channel; ``error``, the largest rounding error of a scale in parts of the largest
         scale of its channel; ``lossy``, the channels in which that is above ``limit``.
     """
 
-    def __init__(self, model):
+    def __init__(self, fusion, layers):
         super().__init__()
-        self.model = model
-        self.stages = stages(model)
-        _check_quantized(self.stages, (SnappedLayer, SnappedActivation))
-        self.report = [_precision(stage.layer) for stage in self.stages]
+        self.fusion = fusion
+        self.encoder, self.gain, self.shift = fusion.encoder
+        self.layers = nn.ModuleList(layers)
+        self.report = [_precision(layer) for layer in layers]
         self.eval()
 
     def train(self, mode=True):
@@ -46,9 +49,32 @@ class SnappedModel(nn.Module):
         return super().train(False)
 
     @torch.no_grad()
+    def encode(self, x):
+        """Codes of real images: int64, shape ``(n, channels, height, width)``."""
+        x = torch.as_tensor(x).double()
+        x = x.reshape(len(x), *self.fusion.input.shape)
+        if self.gain is not None:
+            x = Affine(torch.from_numpy(self.gain), torch.from_numpy(self.shift))(x)
+        return self.encoder.encode(x)
+
+    @torch.no_grad()
+    def run(self, x):
+        """Maps of codes by layer, input included, and the last layer's accumulators in real units,
+        of real images."""
+        maps = {INPUT: self.encode(x)}
+        for layer in self.layers:
+            values = layer(maps)
+            if layer.activation is None:
+                return maps, values
+            codes = layer.activation(values)
+            maps[layer.name] = _pooled(layer.fused.pool, codes)
+        raise AssertionError("a network without a last layer")
+
+    @torch.no_grad()
     def forward(self, x):
-        """Logits of real images, float64."""
-        return self.model(torch.as_tensor(x).double())
+        """The network's result for real images, float64."""
+        values = self.run(x)[1] + self.layers[-1].after.reshape(-1, 1, 1)
+        return torch.from_numpy(self.fusion.head.apply(values.numpy()))
 
     @torch.no_grad()
     def trace(self, x):
@@ -56,35 +82,39 @@ class SnappedModel(nn.Module):
 
         Parameters
         ----------
-        x : float array or tensor, shape ``(n, channels, height, width)`` or ``(n, inputs)``
+        x : float array or tensor, shape ``(n, *in_shape)``
             Real images.
 
         Returns
         -------
         dict of str to int64 array, shape ``(n, outputs, height, width)``
-            By the name of the convolution or linear layer: the codes after its activation; of the
-            last layer the accumulators, in units of ``2 ** -frac_bits``. Vectors have height =
-            width = 1.
+            By layer: the codes after its activation and pool; of the last layer the accumulators,
+            in units of ``2 ** -frac_bits``. Vectors have height = width = 1.
         """
-        results, hooks = {}, []
-        for stage in self.stages:
-            module = stage.layer
-            if stage.quantizer_name is not None:
-                module = self.model.get_submodule(stage.quantizer_name)
+        maps, values = self.run(x)
+        results = {name: codes.numpy() for name, codes in maps.items() if name != INPUT}
+        return {**results, self.layers[-1].name: self.layers[-1].integer(values).numpy()}
 
-            def keep(_module, _inputs, output, stage=stage):
-                if stage.quantizer is None:
-                    output = (output * 2.0 ** stage.layer.frac_bits).long()
-                output = output[:, :, None, None] if output.dim() == 2 else output
-                results[stage.name] = output.numpy().astype(np.int64)
 
-            hooks.append(module.register_forward_hook(keep))
-        try:
-            self(x)
-        finally:
-            for hook in hooks:
-                hook.remove()
-        return results
+    def text(self):
+        """One line a layer: its grid and what it cost, for people."""
+        lines = []
+        for layer, cost in zip(self.layers, self.report):
+            bits = np.asarray(layer.integers.frac_bits)
+            lines.append(f"{layer.name}: {bits.min()} to {bits.max()} fraction bits, scales off by "
+                         f"up to {cost['error']:.3g} of the largest, {len(cost['lossy'])} of "
+                         f"{len(layer.grid)} channels lossy")
+        return "\n".join([*lines, ""])
+
+
+def _pooled(pool, codes):
+    if pool is None:
+        return codes
+    kind, (height, width), (down, right), (top, bottom, left, right_pad) = pool
+    # Outside is code 0, which neither a maximum nor a sum sees.
+    framed = nn.functional.pad(codes, (left, right_pad, top, bottom))
+    windows = framed.unfold(2, height, down).unfold(3, width, right).flatten(4)
+    return windows.amax(dim=4) if kind == "max" else windows.sum(dim=4)
 
 
 def snap(model, scale_bits=16, acc_bits=32):
@@ -92,8 +122,8 @@ def snap(model, scale_bits=16, acc_bits=32):
 
     Parameters
     ----------
-    model : torch.nn.Module
-        A model that passed through ``quantize_`` and training; it is not changed.
+    model : sw.graph.model.GraphModel
+        What ``quantize_`` returned, trained; it is not changed.
     scale_bits, acc_bits : int
         Signed widths of a scale and of an accumulator of the machine.
 
@@ -110,49 +140,30 @@ def snap(model, scale_bits=16, acc_bits=32):
     """
     if isinstance(model, SnappedModel):
         return model
-    found = stages(model)
-    _check_quantized(found, (QuantConv2d, QuantLinear, ActivationQuantizer))
-    check_values(model, found, "snapped")
-    coded = {stage.name: stage.quantizer is not None for stage in found}
-    model = copy.deepcopy(model).eval().double()
-    layers = []
-    for name, module in list(model.named_modules()):
-        if name in coded:
-            new = _snapped(name, module, scale_bits, acc_bits, coded[name])
-            layers.append((name, new))
-        elif isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)) and module.track_running_stats:
-            layers.append((name, Affine.from_batch_norm(module)))
-        elif isinstance(module, ActivationQuantizer) and not name.endswith(".input_quantizer"):
-            layers.append((name, SnappedActivation(module)))
-    for name, new in layers:
-        parent, _, child = name.rpartition(".")
-        setattr(model.get_submodule(parent), child, new)
-    return SnappedModel(model)
+    fusion = fuse(model)
+    return SnappedModel(fusion, [snapped_layer(fused, scale_bits, acc_bits)
+                                 for fused in fusion.layers])
 
 
-def _check_quantized(found, kinds):
-    for stage in found:
-        for name, module in ((stage.name, stage.layer), (stage.quantizer_name, stage.quantizer)):
-            if module is not None and not isinstance(module, kinds):
-                raise FrontendError(f"Node {name!r} ({type(module).__name__}) must be quantized: "
-                                    "pass the model through quantize_ first")
+def snapped_layer(fused, scale_bits=16, acc_bits=32):
+    """One layer on the grid, with what makes its codes; parameters as of :func:`snap`."""
+    layer = SnappedLayer(fused, scale_bits, acc_bits)
+    if fused.quantizer is not None:
+        exact = SnappedActivation(layer, fused.quantizer)
+        layer.activation = exact
+        if fused.quantizer.bits > MAX_CODE_BITS:
+            codes = accumulator_function(layer)
+            layer.activation = rescale(layer, codes, fused.quantizer.bits, scale_bits, acc_bits)
+    return layer
+
+
+def pool_of(fused):
+    """The pool of a fused layer as the network has it, or None."""
+    return None if fused.pool is None else Pool(*fused.pool)
 
 
 def _precision(layer):
-    lossy = np.flatnonzero(layer.errors > LOSS_LIMIT)
-    return {"name": layer.name, "frac_bits": np.asarray(layer.frac_bits).tolist(),
-            "error": float(layer.errors.max()), "limit": LOSS_LIMIT, "lossy": lossy.tolist()}
-
-
-def _snapped(name, layer, scale_bits, acc_bits, per_channel):
-    try:
-        source, weights = layer.source, layer.weight_quantizer.planes(as_kernel(layer.weight))
-        codebook = source.codebook()
-    except ValueError as error:
-        raise SnapError(f"Layer {name!r} cannot be snapped: {error}") from None
-    linear = isinstance(layer, QuantLinear)
-    shape = {} if linear else {"stride": layer.stride, "padding": layer.padding}
-    bias = None if layer.bias is None else layer.bias.detach().numpy()
-    return SnappedLayer(name, weights, codebook, pad_code=source.pad_code, bias=bias,
-                        linear=linear, encoder=layer.input_quantizer, scale_bits=scale_bits,
-                        acc_bits=acc_bits, per_channel=per_channel, **shape)
+    errors = layer.integers.errors
+    lossy = np.flatnonzero(errors > LOSS_LIMIT)
+    return {"name": layer.name, "frac_bits": np.asarray(layer.integers.frac_bits).tolist(),
+            "error": float(errors.max()), "limit": LOSS_LIMIT, "lossy": lossy.tolist()}

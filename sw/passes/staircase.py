@@ -10,34 +10,26 @@ class StaircaseError(ValueError):
     """A re-quantization that no rising staircase of thresholds reproduces."""
 
 
-def accumulator_function(tail, quantizer, frac_bits, sign):
-    """The torch function from integer accumulators to codes.
+def accumulator_function(layer):
+    """The torch function from a layer's integer accumulators to codes.
 
     Parameters
     ----------
-    tail : list of torch.nn.Module
-        Elementwise modules in float64, channels on axis 1.
-    quantizer : torch.nn.Module
-        From float64 values to codes.
-    frac_bits : int, or int array of shape ``(outputs,)``
-        An accumulator counts ``2 ** -frac_bits``.
-    sign : int array, shape ``(outputs,)``
-        -1 where the accumulator is the negative of the value.
+    layer : sw.ops.snapped.SnappedLayer
+        Its activation is asked, in float64; accumulators are negated where its sign is -1.
 
     Returns
     -------
     callable
         From int64 array ``(n, outputs)`` to int64 array of the same shape.
     """
-    unit = torch.from_numpy(np.ldexp(np.asarray(sign, dtype=np.float64),
-                                     -np.asarray(frac_bits)))
+    unit = torch.from_numpy(layer.grid * layer.sign)
+    activation = layer.activation
 
     @torch.no_grad()
     def codes(accumulators):
         values = torch.from_numpy(np.ascontiguousarray(accumulators)).double() * unit
-        for module in tail:
-            values = module(values)
-        return quantizer(values).numpy()
+        return activation(values).numpy()
 
     return codes
 

@@ -147,9 +147,20 @@ class ActivationQuantizer(nn.Module):
         Weight decay that a trainer should give this quantizer's own parameters.
     post_training : bool
         Whether :meth:`calibrate` takes the place of training.
+    signed : bool
+        Whether there are values below 0.
+    rising : bool
+        Whether values rise with codes. Where they do not, the maximum of codes is not that of
+        their values.
+    absorbs : tuple of str
+        Functions (operators of :mod:`sw.ops`) that it takes the place of where they stand right
+        before it. An unsigned quantizer clips at 0 itself, so a ReLU there changes nothing.
     """
 
     graph_role = "quantizer"
+    signed = False
+    rising = True
+    absorbs: tuple = ("relu",)
     decay = 0.0
     post_training = False
     pad_code = 0

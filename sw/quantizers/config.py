@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from .base import ActivationQuantizer, WeightQuantizer
+from .symmetric import SymmetricActivation
 
 __all__ = ["SchemeConfig"]
 
@@ -41,3 +42,12 @@ class SchemeConfig:
     def activation_quantizer(self) -> ActivationQuantizer:
         """A new quantizer for an activation."""
         raise NotImplementedError
+
+    def signed_quantizer(self) -> ActivationQuantizer:
+        """A new quantizer for values of both signs."""
+        own = self.activation_quantizer()
+        if own.signed:
+            return own
+        signed = SymmetricActivation(own.bits)
+        signed.post_training = own.post_training
+        return signed

@@ -63,6 +63,10 @@ class LsbqActivation(ActivationQuantizer):
     they are in evaluation, too. No machine has scales that depend on the sample, so a layer with
     ``off`` has no code book and cannot be snapped.
 
+    The quantizer is the nonlinearity of the paper's block: batch norm, quantizer, convolution. So a
+    ReLU right before it gives way to it; of values that are never negative, one plane would be
+    constant. Every other function before it keeps its meaning, and so does a ReLU elsewhere.
+
     Only ``ternary`` has a level for zero. A feature map is padded with the code of numbers just
     below zero; with ``off``, in torch only, with zero itself.
 
@@ -83,6 +87,7 @@ class LsbqActivation(ActivationQuantizer):
         The moving average.
     """
 
+    signed = True
     scales: torch.Tensor
     batches: torch.Tensor
 
@@ -94,6 +99,9 @@ class LsbqActivation(ActivationQuantizer):
         if not 0 <= momentum <= 1:
             raise ValueError(f"LsbqActivation momentum must be from 0 to 1, not {momentum!r}")
         self.method = method
+        # Each plane of a greedy method is the best one for what those before it leave: nothing
+        # says that it is the smaller one.
+        self.rising = not method.startswith("greedy") or self.bits == 1
         self.clamp = float(clamp)
         self.momentum = float(momentum)
         self.averages = check_choice("LsbqActivation averages", averages, AVERAGES)

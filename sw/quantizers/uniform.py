@@ -37,6 +37,7 @@ class UniformActivation(ActivationQuantizer):
         self.resolution = float(resolution)
         self.half = check_choice("UniformActivation half", half, ("up", "down"))
         self.signed = bool(signed)
+        self.absorbs = () if signed else ("relu",)
         self.pad_code = 2 ** (bits - 1) if signed else 0
 
     def extra_repr(self):

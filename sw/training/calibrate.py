@@ -13,11 +13,14 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ..graph.trace import is_passing, trace
+from ..graph.model import GraphModel
+from ..ops.layers import padded
+from ..ops.registry import OPERATORS
 from ..quantizers.gram import GramSums
 from .pair import MIN_IMAGES, CalibrationError, NetworkPair
 
 __all__ = ["MIN_IMAGES", "CalibrationError", "calibrate_", "is_post_training"]
+
 
 def is_post_training(model):
     """Whether a model has quantizers that are calibrated instead of trained."""
@@ -36,8 +39,8 @@ def calibrate_(model, reference, batches, *, patch_share=1.0, seed=0,
 
     Parameters
     ----------
-    model : torch.nn.Module
-        A model that passed through ``quantize_``; left in evaluation mode.
+    model : sw.graph.model.GraphModel
+        What ``quantize_`` returned; left in evaluation mode.
     reference : torch.nn.Module
         The float network it was copied from, with modules of the same names; left in evaluation
         mode. Its weights are what is quantized, so a second calibration starts afresh.
@@ -70,20 +73,22 @@ def calibrate_(model, reference, batches, *, patch_share=1.0, seed=0,
     if not is_post_training(model):
         raise CalibrationError("Model must have quantizers that are calibrated after training, "
                                "and has none")
-    nodes = [node for node in trace(model).nodes if node.op == "call_module"]
-    layers = {node.target: _norm_behind(model, node) for node in nodes
-              if _is_solved(model.get_submodule(node.target))}
+    if not isinstance(model, GraphModel):
+        raise CalibrationError("Model must be what quantize_ returned, not "
+                               f"{type(model).__name__}")
+    layers = {node.name: _norm_behind(model, node) for node in model.graph.nodes
+              if _is_solved(model.module(node))}
     networks = NetworkPair(model.eval(), reference.eval(), batches)
-    networks.check(layers)
+    networks.check({model.graph[name].module: norm for name, norm in layers.items()})
     errors: dict[str, float] = {}
-    for name in (node.target for node in nodes):
-        module = model.get_submodule(name)
-        if name in layers:
-            errors[name] = _solve(networks, name, layers[name], patch_share, seed)
+    for node in model.graph.nodes:
+        if node.name in layers:
+            errors[node.name] = _solve(networks, node, layers[node.name], patch_share, seed)
             if progress is not None:
-                progress(len(errors), len(layers), errors[name])
-        elif getattr(module, "post_training", False):
-            module.calibrate(lambda name=name: networks.quantized_inputs(name))
+                progress(len(errors), len(layers), errors[node.name])
+        elif getattr(model.module(node), "post_training", False):
+            name = node.name
+            model.module(node).calibrate(lambda name=name: networks.quantized_inputs(name))
     return errors
 
 
@@ -93,31 +98,32 @@ def _is_solved(module):
 
 
 def _norm_behind(model, node):
-    """Name of the batch norm that alone reads a layer's output, or None."""
-    users = list(node.users)
-    while len(users) == 1 and is_passing(model, users[0]):
-        users = list(users[0].users)
-    if len(users) != 1 or users[0].op != "call_module":
-        return None
-    norm = model.get_submodule(users[0].target)
-    found = isinstance(norm, (nn.BatchNorm1d, nn.BatchNorm2d)) and norm.track_running_stats
-    return users[0].target if found else None
+    """Module of the batch norm that alone reads a layer's output, or None."""
+    while True:
+        readers = model.graph.readers(node.name)
+        if len(readers) != 1 or model.graph.output == node.name:
+            return None
+        (node,) = readers
+        if OPERATORS[node.op].kind != "passing":
+            return node.module if node.op == "batch_norm" else None
 
 
-def _solve(networks, name, norm, patch_share, seed):
+def _solve(networks, node, norm, patch_share, seed):
     """Gives a layer its quantized weight and corrected mean; returns the relative squared error."""
-    layer, twin = networks.pair(name)
+    layer, twin = networks.pair(node.module)
+    groups = node.attributes.get("groups", 1)
     weight = twin.weight.flatten(1).double()
-    sums, energy = GramSums(weight.shape[1]), 0.0
+    sums, energy = GramSums(weight.shape[1], groups), 0.0
     generator = torch.Generator().manual_seed(seed)
-    for analog, quantized in networks.inputs(name):
-        analog, quantized = _samples(layer, analog, quantized, patch_share, generator)
+    for analog, quantized in networks.inputs(node.name):
+        analog, quantized = _samples(node, layer, analog, quantized, patch_share, generator)
         sums.add(analog, quantized)
-        energy += float((analog.double() @ weight.T).square().sum())
+        rows = analog.double().unflatten(1, (groups, -1)).transpose(0, 1)
+        energy += float((rows @ weight.unflatten(0, (groups, -1)).mT).square().sum())
     try:
         solved = layer.weight_quantizer.solve(twin.weight, sums)
     except ValueError as error:
-        raise CalibrationError(f"Layer {name!r} cannot be calibrated: {error}") from None
+        raise CalibrationError(f"Layer {node.name!r} cannot be calibrated: {error}") from None
     layer.weight.copy_(solved)
     solved = solved.flatten(1)
     if layer.weight_quantizer.bias_correction:
@@ -130,11 +136,12 @@ def _solve(networks, name, norm, patch_share, seed):
     return sums.squared_error(weight, solved, energy) / (energy or 1.0)
 
 
-def _samples(layer, analog, quantized, patch_share, generator):
+def _samples(node, layer, analog, quantized, patch_share, generator):
     """What one output value sums: rows of a linear layer's input, patches of a convolution's."""
     if isinstance(layer, nn.Linear):
         return analog, quantized
-    pair = (_patches(layer, analog, 0.0), _patches(layer, quantized, layer.source.pad_value()))
+    analog = padded(analog, layer.edges, [(analog.shape[1], 0.0)])
+    pair = tuple(_patches(node, each) for each in (analog, layer.frame(quantized)))
     if patch_share < 1:
         count, pixels, _ = pair[0].shape
         drawn = torch.rand(count, pixels, generator=generator)
@@ -143,7 +150,10 @@ def _samples(layer, analog, quantized, patch_share, generator):
     return tuple(each.flatten(0, 1) for each in pair)
 
 
-def _patches(layer, x, pad_value):
-    vertical, horizontal = layer.padding
-    x = F.pad(x, (horizontal, horizontal, vertical, vertical), value=pad_value)
-    return F.unfold(x, layer.kernel_size, stride=layer.stride).mT
+def _patches(node, x):
+    """Rows of a padded input, channels outermost: shape ``(n, pixels, inputs)``."""
+    if x.dim() == 3:
+        x = x.unsqueeze(2)
+    kernel, stride, dilation = ((1,) * (2 - len(node[key])) + tuple(node[key])
+                                for key in ("kernel", "stride", "dilation"))
+    return F.unfold(x, kernel, dilation=dilation, stride=stride).mT

@@ -4,16 +4,21 @@ import dataclasses
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from .. import data as datasets
 from ..files import FileError, whole_file
-from ..quantizers import scheme_data
+from ..graph.model import GraphModel
+from ..graph.text import parse, to_text
+from ..passes.build import build
+from ..quantizers import get_scheme, scheme_data
 from . import nets
 
 __all__ = ["CheckpointError", "load", "save"]
 
 FORMAT = "xnorloom-checkpoint"
-VERSION = 2
+VERSION = 3
+"""Version 2 had no graph, and is read as well: its nets are known by name."""
 
 
 class CheckpointError(ValueError):
@@ -26,10 +31,12 @@ def save(path, model, info):
     Parameters
     ----------
     path : path-like
-    model : torch.nn.Module
-        A model of :func:`sw.training.nets.build`; load one of your own with your own code.
+    model : sw.graph.model.GraphModel or torch.nn.Module
+        What ``quantize_`` returned, of whatever model, or a float one of
+        :func:`sw.training.nets.build`.
     info : dict
         What the model is rebuilt from, and any other plain data: ``net`` and ``data`` are names;
+        the graph of a quantized network is stored as text, so its net may be any;
         ``scheme`` is a registered name, a configuration (stored as
         :func:`sw.quantizers.scheme_data` of it) or None. ``input`` are the fields of the data
         set's description, so that the files need not be there when it is loaded; they are read
@@ -49,6 +56,8 @@ def save(path, model, info):
     if "input" not in info:
         info["input"] = dataclasses.asdict(datasets.info(info["data"]))
     content = {"format": FORMAT, "version": VERSION, "info": info, "state": model.state_dict()}
+    if isinstance(model, GraphModel):
+        content["graph"] = to_text(model.graph)
     try:
         with whole_file(path, "Checkpoint") as temporary, temporary.open("wb") as file:
             torch.save(content, file)
@@ -84,8 +93,8 @@ def load(path):
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise CheckpointError(f"Checkpoint {shown} must be a file written by xnorloom train, not "
                               "some other torch file")
-    if content.get("version") != VERSION:
-        raise CheckpointError(f"Checkpoint {shown} must be of version {VERSION}, not "
+    if content.get("version") not in (2, VERSION):
+        raise CheckpointError(f"Checkpoint {shown} must be of version 2 or {VERSION}, not "
                               f"{content.get('version')!r}")
     info, state = content.get("info"), content.get("state")
     if not isinstance(info, dict) or not isinstance(state, dict):
@@ -95,12 +104,25 @@ def load(path):
     except (KeyError, TypeError):
         raise CheckpointError(f"Checkpoint {shown} must describe its input, and does not") from None
     try:
-        model = nets.build(info.get("net"), info.get("scheme"), about)
+        model = _rebuilt(content.get("graph"), info, state, about)
         model.load_state_dict(state)
     except ValueError as error:
         raise CheckpointError(f"Checkpoint {shown} cannot be rebuilt: {error}") from None
-    except (RuntimeError, AttributeError, TypeError):
+    except (RuntimeError, AttributeError, TypeError, LookupError):
         raise CheckpointError(f"Checkpoint {shown} must hold the tensors of net "
                               f"{info.get('net')!r} in scheme {info.get('scheme')!r}, and does "
                               "not") from None
     return model.eval(), info
+
+
+def _rebuilt(graph, info, state, about):
+    """A network of the right shape; its tensors may still be others."""
+    if graph is None:
+        return nets.build(info.get("net"), info.get("scheme"), about)
+    tensors = {name: value if name.rpartition(".")[2] in _BUFFERS
+               else nn.Parameter(value, requires_grad=value.is_floating_point())
+               for name, value in state.items()}
+    return build(parse(graph), tensors, get_scheme(info.get("scheme")))
+
+
+_BUFFERS = ("running_mean", "running_var", "num_batches_tracked")

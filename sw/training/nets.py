@@ -9,7 +9,8 @@ from .. import data as datasets
 from ..passes.quantize import quantize_
 from ..quantizers.registry import look_up
 
-__all__ = ["NETS", "build", "cnn", "mlp", "prepare", "resnet18", "vgg"]
+__all__ = ["NETS", "build", "cnn", "cnv", "mlp", "mobilenet", "prepare", "resnet", "resnet18",
+           "vgg"]
 
 
 def mlp(info, width=128):
@@ -86,6 +87,48 @@ def vgg(info, width=128):
     return nn.Sequential(layers)
 
 
+def cnv(info, width=64):
+    """FINN's CNV: six convolutions of 3 x 3 without padding, a max pool after the second and the
+    fourth, and three linear layers.
+
+    Images smaller than 32 x 32 are padded where nothing would be left of them.
+
+    Parameters
+    ----------
+    info : sw.data.DataInfo
+        Images of at least 4 x 4 pixels.
+    width : int
+        Channels of the first pair; each pair has twice as many as the one before, and the hidden
+        linear layers have eight times as many units.
+    """
+    channels, *size = info.in_shape
+    layers: OrderedDict[str, nn.Module] = OrderedDict()
+    for number in range(1, 7):
+        outputs = width << (number - 1) // 2
+        # Unpadded from here on, every convolution takes two pixels, and a pool halves.
+        kept = size
+        for later in range(number, 7):
+            kept = [(side - 2) // (2 if later in (2, 4) else 1) for side in kept]
+        padding = 0 if min(kept) > 0 else 1
+        layers[f"conv{number}"] = nn.Conv2d(channels, outputs, 3, padding=padding, bias=False)
+        layers[f"norm{number}"] = nn.BatchNorm2d(outputs)
+        layers[f"act{number}"] = nn.ReLU()
+        size = [side + 2 * padding - 2 for side in size]
+        if number in (2, 4):
+            layers[f"pool{number // 2}"] = nn.MaxPool2d(2)
+            size = [side // 2 for side in size]
+        channels = outputs
+    layers["flatten"] = nn.Flatten()
+    inputs = channels * math.prod(size)
+    for number in (1, 2):
+        layers[f"linear{number}"] = nn.Linear(inputs, 8 * width, bias=False)
+        layers[f"norm{number + 6}"] = nn.BatchNorm1d(8 * width)
+        layers[f"act{number + 6}"] = nn.ReLU()
+        inputs = 8 * width
+    layers["linear3"] = nn.Linear(inputs, info.classes)
+    return nn.Sequential(layers)
+
+
 class BasicBlock(nn.Module):
     """Two convolutions of 3 x 3 and a shortcut, added before the last ReLU.
 
@@ -143,7 +186,71 @@ def resnet18(info, width=64):
     return nn.Sequential(layers)
 
 
-NETS = {"mlp": mlp, "cnn": cnn, "vgg": vgg, "resnet18": resnet18}
+def resnet(info, width=16, blocks=1):
+    """A small residual network: three stages of basic blocks, a max pool before the second, stride
+    2 in the third, a global average and a linear layer.
+
+    Parameters
+    ----------
+    info : sw.data.DataInfo
+        Images of at least 4 x 4 pixels.
+    width : int
+        Channels of the first stage; each stage has twice as many as the one before.
+    blocks : int
+        Of every stage.
+    """
+    layers: OrderedDict[str, nn.Module] = OrderedDict(
+        conv1=nn.Conv2d(info.in_shape[0], width, 3, padding=1, bias=False),
+        norm1=nn.BatchNorm2d(width),
+        act1=nn.ReLU(),
+    )
+    inputs = width
+    for stage in range(3):
+        outputs = width << stage
+        first = BasicBlock(inputs, outputs, 2 if stage == 2 else 1)
+        layers[f"stage{stage + 1}"] = nn.Sequential(
+            first, *(BasicBlock(outputs, outputs, 1) for _ in range(blocks - 1)))
+        if stage == 0:
+            layers["pool1"] = nn.MaxPool2d(2)
+        inputs = outputs
+    layers["pool2"] = nn.AdaptiveAvgPool2d(1)
+    layers["flatten"] = nn.Flatten()
+    layers["linear"] = nn.Linear(inputs, info.classes)
+    return nn.Sequential(layers)
+
+
+def mobilenet(info, width=16):
+    """A small MobileNet: a convolution, four depthwise separable ones, the second and the fourth
+    strided, a global average and a linear layer.
+
+    Parameters
+    ----------
+    info : sw.data.DataInfo
+    width : int
+        Channels of the first convolution; those behind it have 2, 4, 4 and 8 times as many.
+    """
+    layers: OrderedDict[str, nn.Module] = OrderedDict()
+
+    def add(name, conv):
+        layers[f"conv{name}"] = conv
+        layers[f"norm{name}"] = nn.BatchNorm2d(conv.out_channels)
+        layers[f"act{name}"] = nn.ReLU()
+
+    add(1, nn.Conv2d(info.in_shape[0], width, 3, padding=1, bias=False))
+    inputs = width
+    for number, factor in enumerate((2, 4, 4, 8), 2):
+        add(f"{number}d", nn.Conv2d(inputs, inputs, 3, 1 + (number % 2), padding=1, groups=inputs,
+                                    bias=False))
+        add(f"{number}p", nn.Conv2d(inputs, factor * width, 1, bias=False))
+        inputs = factor * width
+    layers["pool"] = nn.AdaptiveAvgPool2d(1)
+    layers["flatten"] = nn.Flatten()
+    layers["linear"] = nn.Linear(inputs, info.classes)
+    return nn.Sequential(layers)
+
+
+NETS = {"mlp": mlp, "cnn": cnn, "cnv": cnv, "vgg": vgg, "resnet": resnet, "resnet18": resnet18,
+        "mobilenet": mobilenet}
 """Networks by name: functions of a :class:`sw.data.DataInfo`."""
 
 
@@ -170,7 +277,8 @@ def build(net, scheme=None, data="digits"):
 
 
 def prepare(model, scheme, data="digits"):
-    """Quantizes a float network of :func:`build` in place, for the pixels of its data set.
+    """Quantizes a float network of :func:`build` for the pixels of its data set: use what it
+    returns.
 
     Raises
     ------
@@ -178,6 +286,6 @@ def prepare(model, scheme, data="digits"):
         If a name is unknown or a layer cannot be quantized.
     """
     about = datasets.info(data)
-    # A net may be for torch alone; train asks what a machine can run.
-    return quantize_(model, scheme, input_bits=about.input_bits, input_step=about.input_step,
-                     torch_only=True)
+    # Whether a machine can run it is asked by who trains it, and need not be asked again.
+    return quantize_(model, scheme, in_shape=about.in_shape, input_bits=about.input_bits,
+                     input_step=about.input_step, torch_only=True)

@@ -1,9 +1,11 @@
 """A quantized network and the float one it was copied from, followed on the same images."""
 
-import functools
-
 import torch
-from torch import nn
+
+from ..graph.errors import FrontendError
+from ..graph.export import export
+from ..graph.model import GraphModel, build_modules
+from ..passes.normalize import normalize
 
 __all__ = ["MIN_IMAGES", "CalibrationError", "NetworkPair"]
 
@@ -15,24 +17,22 @@ class CalibrationError(ValueError):
     """Images, a float network or options with which a model cannot be calibrated."""
 
 
-class _Reached(Exception):
-    """Ends a forward pass at the module of interest, and carries what it read."""
-
-
 class NetworkPair:
     """Both networks, and the images that are sent through them.
 
     Parameters
     ----------
-    model, reference : torch.nn.Module
-        The quantized network and the float one, with modules of the same names.
+    model : sw.graph.model.GraphModel
+        The quantized network.
+    reference : torch.nn.Module
+        The float one, with layers of the same names.
     batches : iterable or callable
         See :func:`sw.training.calibrate.calibrate_`.
     """
 
     def __init__(self, model, reference, batches):
-        self.model, self.reference, self.batches = model, reference, batches
-        self.shape: tuple | None = None
+        self.model, self.batches = model, batches
+        self.reference = _as_graph(reference, model.graph.in_shape)
 
     def pair(self, name):
         """The module of a name in both."""
@@ -40,10 +40,14 @@ class NetworkPair:
 
     def check(self, layers):
         """Raises CalibrationError unless the reference has layers and their norms, and the images
-        fit it."""
+        fit it.
+
+        Parameters
+        ----------
+        layers : dict of str to str or None
+            Modules of layers, and of the batch norm behind each.
+        """
         mine, theirs = self.model.state_dict(), self.reference.state_dict()
-        if any(hasattr(module, "weight_quantizer") for module in self.reference.modules()):
-            raise CalibrationError("Reference must be the float network, not a quantized one")
         needed = [f"{name}.weight" for name in layers]
         needed += [f"{norm}.running_mean" for norm in layers.values() if norm is not None]
         for key in needed:
@@ -51,26 +55,18 @@ class NetworkPair:
             if found != tuple(mine[key].shape):
                 raise CalibrationError(f"Reference must have a tensor {key!r} of shape "
                                        f"{tuple(mine[key].shape)}, not {found}")
-        hooks = [module.register_forward_pre_hook(functools.partial(_check_input, name))
-                 for name, module in self.reference.named_modules()
-                 if isinstance(module, (nn.Conv2d, nn.Linear))]
-        try:
-            self.reference(next(self.images()))
-        finally:
-            for hook in hooks:
-                hook.remove()
+        next(self.images())
 
     def images(self):
         """One pass over all images."""
-        count = 0
+        count, wanted = 0, self.model.graph.in_shape
         for images in self.batches() if callable(self.batches) else self.batches:
             if not isinstance(images, torch.Tensor) or not images.is_floating_point():
                 kind = images.dtype if isinstance(images, torch.Tensor) else type(images).__name__
                 raise CalibrationError(f"Calibration images must be float tensors, not {kind}")
-            self.shape = self.shape or tuple(images.shape[1:])
-            if tuple(images.shape[1:]) != self.shape:
-                raise CalibrationError(f"Calibration images must all have shape {self.shape}, "
-                                       f"not {tuple(images.shape[1:])}")
+            if tuple(images.shape[1:]) != wanted:
+                raise CalibrationError(f"Calibration images must have shape {wanted} each, not "
+                                       f"{tuple(images.shape[1:])}")
             if not torch.isfinite(images).all():
                 wrong = images[~torch.isfinite(images)][0].item()
                 raise CalibrationError(f"Calibration images must be finite, not {wrong!r}")
@@ -80,45 +76,36 @@ class NetworkPair:
             raise CalibrationError(f"Calibration images must be at least {MIN_IMAGES} in every "
                                    f"pass over them, not {count}")
 
-    def quantized_inputs(self, name):
-        """What a module of the quantized network reads, batch by batch."""
+    def quantized_inputs(self, node):
+        """What a node of the quantized network reads, batch by batch."""
         for images in self.images():
-            yield _input_of(self.model, name, images)
+            yield _input_of(self.model, node, images)
 
-    def inputs(self, name):
+    def inputs(self, node):
         """What a layer reads in the float and in the quantized network, batch by batch."""
-        layer = self.model.get_submodule(name)
+        # What rounding the network's own input costs is no error of a layer before this one.
+        first = self.model.graph[node].inputs[0] == self.model.graph.nodes[0].name
         for images in self.images():
-            quantized = layer.quantized_input(_input_of(self.model, name, images))
-            # What rounding the network's own input costs is no error of a layer before this one.
-            first = layer.input_quantizer is not None
-            yield quantized if first else _input_of(self.reference, name, images), quantized
+            quantized = _input_of(self.model, node, images)
+            yield quantized if first else _input_of(self.reference, node, images), quantized
 
 
-def _check_input(name, layer, inputs):
-    shape = tuple(inputs[0].shape)
-    if isinstance(layer, nn.Conv2d):
-        fits, wanted = len(shape) == 4, f"(n, {layer.in_channels}, height, width)"
-        fits = fits and shape[1] == layer.in_channels
-    else:
-        fits, wanted = shape[1:] == (layer.in_features,), f"(n, {layer.in_features})"
-    if not fits:
-        raise CalibrationError(f"Layer {name!r} must read calibration data of shape {wanted}, "
-                               f"not {shape}")
-
-
-def _input_of(network, name, images):
-    """What a module reads when a network is given images; the rest of it does not run."""
-    def stop(_module, inputs):
-        raise _Reached(inputs[0])
-
-    hook = network.get_submodule(name).register_forward_pre_hook(stop)
+def _as_graph(reference, in_shape):
+    if any(hasattr(module, "weight_quantizer") for module in reference.modules()):
+        raise CalibrationError("Reference must be the float network, not a quantized one")
+    if isinstance(reference, GraphModel):
+        return reference.eval()
     try:
-        network(images)
-    except _Reached as reached:
-        values = reached.args[0]
-    finally:
-        hook.remove()
+        graph, state = export(reference, in_shape)
+    except FrontendError as error:
+        raise CalibrationError(f"Reference must be what the model was quantized from: {error}"
+                               ) from None
+    graph = normalize(graph)
+    return GraphModel(graph, build_modules(graph, state)).eval()
+
+
+def _input_of(network, node, images):
+    (values,) = network.inputs_of(node, images)
     if not torch.isfinite(values).all():
-        raise CalibrationError(f"Module {name!r} must read finite values in calibration")
+        raise CalibrationError(f"Node {node!r} must read finite values in calibration")
     return values

@@ -75,7 +75,7 @@ def train(net="cnn", scheme=None, data="digits", *, recipe=None, teacher=None,
     """
     recipe = recipe or Recipe()
     if scheme is not None:
-        check_network(nets.build(net, scheme, data), datasets.info(data).in_shape)
+        check_network(nets.build(net, scheme, data))
     images = datasets.load(data)
     with _threads(recipe.threads), torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)

@@ -1,0 +1,86 @@
+"""SymmetricActivation: even levels around zero, for values of both signs in a scheme whose own
+activations have none below zero."""
+
+import torch
+from torch import nn
+
+from ..bitplanes import BitPlanes
+from .base import ActivationQuantizer, check_bits, straight_through
+from .planes import binary_planes
+
+__all__ = ["SymmetricActivation"]
+
+_SMALLEST_CLIP = 2.0 ** -10
+
+
+class SymmetricActivation(ActivationQuantizer):
+    """``2 ** bits`` even levels from ``-alpha`` to ``alpha``, zero not among them; a value halfway
+    between two goes to the upper one.
+
+    The clipping level alpha starts at three times the mean magnitude of the first batch, and is
+    trained as PACT's: it gets the gradients of what it clips, with their sign.
+
+    Parameters
+    ----------
+    bits : int
+        Bits of a code, 1 to 8.
+    decay : float
+        Weight decay on alpha, 0 or more; the trainer applies it.
+
+    Attributes
+    ----------
+    alpha : scalar parameter
+        0 until the first batch in training, or calibration.
+    """
+
+    signed = True
+    absorbs = ()
+
+    def __init__(self, bits=2, decay=2e-4):
+        super().__init__()
+        self.bits = check_bits("SymmetricActivation", bits)
+        self.alpha = nn.Parameter(torch.tensor(0.0))
+        self.decay = float(decay)
+        self.pad_code = 2 ** (bits - 1) - 1
+
+    def extra_repr(self):
+        """Parameters, for ``repr``."""
+        return f"bits={self.bits}, alpha={float(self.alpha.detach()):.4g}"
+
+    def _clip(self):
+        if not float(self.alpha.detach()):
+            raise ValueError("SymmetricActivation has no clipping level; run a batch in training "
+                             "mode")
+        return self.alpha.detach().clamp_min(_SMALLEST_CLIP)
+
+    def codebook(self):
+        """See :meth:`ActivationQuantizer.codebook`."""
+        step = float(self._clip().double()) / (2 ** self.bits - 1)
+        scales = step * 2.0 ** torch.arange(self.bits - 1, -1, -1, dtype=torch.float64)
+        return BitPlanes(binary_planes(self.bits), scales.reshape(-1, 1, 1).numpy())
+
+    def encode(self, x):
+        """Codes; a value halfway between two goes to the upper one."""
+        clip, top = self._clip().to(x.dtype), 2 ** self.bits - 1
+        return torch.floor((x / clip + 1) * (top / 2) + 0.5).clamp(0, top).long()
+
+    def calibrate(self, values):
+        """See :meth:`ActivationQuantizer.calibrate`."""
+        sizes = [(batch.abs().double().sum(), batch.numel()) for batch in values()]
+        self._start(sum(total for total, _ in sizes) / sum(count for _, count in sizes))
+
+    def _start(self, mean):
+        with torch.no_grad():
+            self.alpha.fill_(max(3 * float(mean), _SMALLEST_CLIP))
+
+    def forward(self, x):
+        """Quantized activation with gradients to x and alpha."""
+        if self.training and not float(self.alpha.detach()):
+            self._start(x.detach().abs().mean())
+        clip = self._clip().to(x.dtype)
+        values = x.detach()
+        inside = values.abs() < clip
+        to_alpha = torch.where(inside, torch.zeros_like(values), values.sign())
+        clipped = self.alpha * to_alpha
+        passing = straight_through(x, self.decode(self.encode(values), x.dtype), inside)
+        return passing + (clipped - clipped.detach())
