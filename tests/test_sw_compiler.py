@@ -490,7 +490,7 @@ def test_accumulator_limits_are_exact():
                        activation_planes=1, code_bits=code_bits, scales=[[[[scale]]]])
         return changed(single, biases=np.array([bias]))
 
-    config = changed(MACHINE, acc_bits=8)
+    config = changed(MACHINE, acc_bits=8, rescale=False)
     for scale, bias, code_bits in ((100, 27, None), (-100, -28, None), (100, 26, 1)):
         network = small_network(item(scale, bias, code_bits), in_shape=(1, 1, 1), planes=1)
         compile_network(network, config)
@@ -506,7 +506,7 @@ def test_a_relu_bounds_what_comes_before_it():
                        terms=(term("input", 1, 1, (1, 1), 1, scales=[[[[-100]]]], relu=relu),))
         return changed(single, biases=np.array([0]))
 
-    config = changed(MACHINE, acc_bits=8)
+    config = changed(MACHINE, acc_bits=8, rescale=False)
     compile_network(small_network(item(True), in_shape=(1, 1, 1), planes=1), config)
     refused("can reach -200..0: 1 bits are missing", item(False), config=config,
             in_shape=(1, 1, 1), planes=1)
