@@ -258,8 +258,8 @@ def unnamed_norm(net):
     (unnamed_norm, "Reference must have a tensor 'norm3.running_mean' of shape (7,), not None"),
     (lambda net: quantize_(net, "gpfq-w4a4", in_shape=SHAPE),
      "Reference must be the float network, not a quantized one"),
-    (lambda net: nn.Sequential(nn.GELU()), "Reference must be what the model was quantized from: "
-     "Node '0' (GELU) is not something the machine can run"),
+    (lambda net: nn.Sequential(nn.GELU()), ("Reference must be what the model was quantized from: "
+     "Node '0' (GELU) is not something the machine can run")),
 ])
 def test_references_that_do_not_fit(change, message):
     net = network()

@@ -89,8 +89,8 @@ def test_a_size_is_checked():
     (nn.Sequential(nn.Flatten(2), nn.Unflatten(2, (6, 6))),
      "Node 'extra0.0' (Flatten) must flatten all but the batch"),
     (nn.GELU(), "Node 'extra0' (GELU) is not something the machine can run: it falls somewhere"),
-    (nn.LeakyReLU(-0.5), "Node 'extra0' (LeakyReLU) must have a slope of at least 0 to rise "
-                         "everywhere, not -0.5"),
+    (nn.LeakyReLU(-0.5), ("Node 'extra0' (LeakyReLU) must have a slope of at least 0 to rise "
+                         "everywhere, not -0.5")),
     (nn.ConvTranspose2d(2, 2, 1), "(ConvTranspose2d) is not something the machine can run;"),
     (nn.LayerNorm(6), "(LayerNorm) is not something the machine can run: it depends on the image"),
     (nn.Upsample(scale_factor=2), "(Upsample) is not something the machine can run;"),

@@ -202,8 +202,8 @@ class Called(nn.Module):
     (lambda: nn.Sequential(nn.ReLU()), "Model must hold a convolution or linear layer, and has "),
     (lambda: nn.Sequential(nn.LazyLinear(3)), "Layer '0' cannot be quantized: weight must be "),
     (lambda: net().to("meta"), "must be on the CPU, not on 'meta'"),
-    (lambda: Returning(lambda y: (y, y)), "Model must return one tensor that it computes of its "
-     "input, not 2 results"),
+    (lambda: Returning(lambda y: (y, y)), ("Model must return one tensor that it computes of its "
+     "input, not 2 results")),
     (lambda: Returning(lambda y: None), "Model must return one tensor"),
 ])
 def test_models_that_are_none(model, message):
