@@ -20,8 +20,6 @@ __all__ = ["Simulation", "build"]
 _UNNAMED = re.compile(r"\\\$(\d+) ")
 """A net of an expression that nobody named."""
 
-_WAKE = re.compile(r"reg (\\\$auto\$verilog_backend\S+ ) *= 0;")
-
 
 @dataclass(frozen=True)
 class Simulation:
@@ -161,9 +159,6 @@ def _make_verilator(verilog, entry, waves, optimize, cache, runtime_key, progres
 
 
 def _make_icarus(verilog, entry, waves, _optimize, _cache, _runtime_key, progress):
-    # Yosys wakes every `always @*` at time 0 by an event that SystemVerilog, unlike Verilog, lets
-    # happen before anybody listens: without this, logic whose inputs never change stays X.
-    verilog = _WAKE.sub(r"reg \1; initial \1 = 0;", verilog)
     if progress is not None:
         progress("compile", 0, None)
     with build_folder(verilog) as folder:

@@ -3,8 +3,8 @@
 import numpy as np
 import torch
 
+from tests.single import SingleLayer
 from xnorloom.sw.bitplanes import BitPlanes
-from xnorloom.sw.passes.snap import SnappedLayer
 from xnorloom.sw.quantizers.balanced import BalancedWeight, equalize
 from xnorloom.sw.quantizers.planes import even_planes, unsigned_codebook
 
@@ -68,7 +68,7 @@ def check_bit_convolution(case):
     weights = BitPlanes(planes.numpy(), scales.numpy())
     exact = book.reconstruct()[x] @ weights.reconstruct()[..., 0, 0].T
     np.testing.assert_allclose(exact, case["real_dot"], rtol=1e-12, atol=1e-12)
-    snapped = SnappedLayer("dot", weights, book, linear=True)(torch.from_numpy(x))
+    snapped = SingleLayer("dot", weights, book)(torch.from_numpy(x))
     np.testing.assert_allclose(snapped, exact, atol=1e-3 * np.abs(exact).max())
 
 

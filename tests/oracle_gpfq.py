@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from xnorloom.study.decay import decay_slope, error_decay
+from xnorloom.sw.graph.graph import Node
 from xnorloom.sw.quantizers.alphabet import Alphabet
 from xnorloom.sw.quantizers.gpfq import gpfq, radius
 from xnorloom.sw.quantizers.gram import GramSums
@@ -91,8 +92,10 @@ def check_conv(case):
     x, xt = tensor(case["x"]), tensor(case["xq"])
 
     def patches(image, stride):
-        layer = nn.Conv2d(inputs, outputs, size, int(stride), int(case["padding"]))
-        return _patches(layer, image, 0.0)
+        pad = int(case["padding"])
+        node = Node("conv", "convolution", ("x",), (), {
+            "kernel": tuple(size), "stride": (int(stride),) * 2, "dilation": (1, 1)})
+        return _patches(node, nn.functional.pad(image, (pad, pad, pad, pad)))
 
     # Our calibration unfolds with the stride of the layer: then patches are what it computes.
     stride = int(case["conv_stride_of_layer"])

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from xnorloom.sw.passes.snap import SnappedLayer
+from tests.single import SingleLayer
 from xnorloom.sw.quantizers.planes import unsigned_codebook
 from xnorloom.sw.quantizers.syq import SyqWeight, syq_codes
 from xnorloom.sw.quantizers.uniform import fixed_point, unit_interval
@@ -99,8 +99,8 @@ def check_convolution(case):
             np.testing.assert_allclose(quantizer.alpha.detach(), case["alpha_pixel"].ravel())
         ours, y = F.conv2d(values, quantizer(kernel), stride=stride), to_pixels(case[field])[None]
         np.testing.assert_allclose(ours.detach(), y, rtol=1e-12, atol=1e-12)
-        snapped = SnappedLayer("conv", quantizer.planes(kernel), activations,
-                               stride=(stride, stride))
+        snapped = SingleLayer("conv", quantizer.planes(kernel), activations,
+                              stride=(stride, stride))
         np.testing.assert_allclose(snapped(x), y, atol=1e-3 * float(y.abs().max()))
 
 

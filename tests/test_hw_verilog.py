@@ -16,6 +16,7 @@ from amaranth.lib.wiring import In, Out
 from xnorloom.hw.array.popcount import COUNTONES_MODULE, STRATEGIES, MismatchCount
 from xnorloom.hw.flow.header import header
 from xnorloom.hw.flow.share import share_modules
+from xnorloom.hw.flow.start import evaluated_at_start
 from xnorloom.hw.flow.verilog import _INITIAL, VerilogError, _without_zeros, emit
 from xnorloom.hw.flow.yowasp import run_tool
 from xnorloom.hw.machine import PORTS, Machine
@@ -59,7 +60,7 @@ def _modules(text):
 
 def test_nothing_but_zeros_of_memories_is_left_out(tiny, whole):
     initial = re.compile(r"^ +initial begin\n.*?^ +end\n", re.MULTILINE | re.DOTALL)
-    shared = share_modules(whole)
+    shared = evaluated_at_start(share_modules(whole))
     tiny = _LOOP.sub("", tiny)
     assert initial.sub("", tiny) == header(PRESETS["tiny"], popcount="plain", name="top") \
         + initial.sub("", shared)

@@ -25,10 +25,11 @@ CONFIG = MachineConfig(rows=2, cols=2, lanes=4, popcount_stages=1, activation_de
 def job(seed, spoil=lambda program: None):
     """Words that load, run and read back two layers, the last one raw, whose descriptor ``spoil``
     may change."""
-    first = layer("first", in_shape=(3, 2, 2), outputs=3, kernel=(2, 2), padding=(0, 0), seed=seed)
-    last = layer("last", "first", first.out_shape, 3, kernel=(1, 1), padding=(0, 0),
+    first = layer("first", in_shape=(3, 2, 2), outputs=3, kernel=(2, 2), padding=(0,) * 4,
+                  seed=seed)
+    last = layer("last", "first", first.out_shape, 3, kernel=(1, 1), padding=(0,) * 4,
                  code_bits=None, seed=seed + 1)
-    network = small_network(first, last)
+    network = small_network(first, last, in_shape=(3, 2, 2))
     image = compile_network(network, CONFIG, batch=1)
     # A section per descriptor, and these come first.
     second = len(DESCRIPTOR) + 2

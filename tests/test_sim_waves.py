@@ -112,7 +112,7 @@ def test_waves_are_about_as_large_as_expected(tmp_path, suffix):
     if suffix == "fst" and not toolchain.has_fst():
         pytest.skip("the headers of lz4 and zlib are not installed")
     config, path = PRESETS["tiny"], tmp_path / f"run.{suffix}"
-    network = small_network(layer(in_shape=(16, 10, 10), outputs=16))
+    network = small_network(layer(in_shape=(16, 10, 10), outputs=16), in_shape=(16, 10, 10))
     with RtlTransport(config, waves=path, optimize=0) as transport:
         driver = Driver(transport, compile_network(network, config, batch=1))
         driver.load()

@@ -24,7 +24,8 @@ def test_every_field_has_a_range(field):
 @pytest.mark.parametrize("field", sorted(set(RANGES) - set(BASE) - {"units"}))
 def test_both_ends_of_a_range_are_legal(field):
     for value in RANGES[field]:
-        assert getattr(MachineConfig(**{**BASE, field: value}), field) == value
+        fields = {**BASE, "rescale": False, field: value}
+        assert getattr(MachineConfig(**fields), field) == value
 
 
 @pytest.mark.parametrize("fields", [
@@ -51,6 +52,7 @@ def test_every_field_is_checked():
     ({"rows": 1, "units": 2}, r"'units' must divide rows \(1\), not 2"),
     ({"cols": 3}, r"'lanes' must be a multiple of cols \(3\), not 4"),
     ({"lanes": 2, "cols": 4}, r"'lanes' must be a multiple of cols \(4\), not 2"),
+    ({"acc_bits": 12, "scale_bits": 16}, "'acc_bits' must be at least scale_bits .16. with rescale"),
     ({"lanes": 16, "count_bits": 4}, "'count_bits' must be at least 5 .* 16 lanes, not 4")])
 def test_contradictions(fields, message):
     with pytest.raises(ConfigError, match=message):

@@ -6,11 +6,11 @@ from collections import OrderedDict
 import pytest
 import torch
 from torch import nn
+from xnorloom.sw.graph.trace import FrontendError
 
 import xnorloom
 from xnorloom import cli
 from xnorloom.sw.data import DataInfo
-from xnorloom.sw.graph.trace import FrontendError
 from xnorloom.sw.passes.check import check_network
 from xnorloom.sw.passes.lower import lower
 from xnorloom.sw.passes.quantize import quantize_

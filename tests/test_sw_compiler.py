@@ -164,6 +164,23 @@ def test_lines_are_made_longer_where_that_skips_tiles():
     assert image.descriptors()[0]["pixel_tiles"] == 9
 
 
+def test_lines_are_made_longer_where_writing_them_holds_the_layer_up():
+    def shapes(planes):
+        form = layer("a", in_shape=(16, 5, 7), outputs=16, kernel=(1, 1), padding=NONE,
+                     activation_planes=planes, code_bits=4)
+        second = layer("b", "a", (16, 5, 7), outputs=16, kernel=(3, 3), padding=(1, 1, 3, 0),
+                       activation_planes=4)
+        image = runs_exactly(small_network(form, second, in_shape=(16, 5, 7), planes=planes),
+                             batch=1)
+        fields = image.descriptors()[0]
+        return image.metadata["input"]["layout"]["pitch_x"], fields["turns"]
+
+    # Lines of 7 share tiles, and their reader has longer ones: 2 turns of 4 planes.
+    assert shapes(1) == (8, 1)
+    # With more steps than that there is nothing to gain.
+    assert shapes(8)[0] == 7 and shapes(8)[1] > 1
+
+
 def test_longer_lines_give_way_where_memory_is_short():
     wide = layer("wide", in_shape=(16, 6, 9), kernel=(1, 5), padding=NONE)
     network = small_network(wide, in_shape=(16, 6, 9))

@@ -244,6 +244,22 @@ def test_descriptor_past_the_program_is_an_error(driver):
     assert (caught.value.code, caught.value.word) == (ErrorCode.DESCRIPTOR, 40 * len(DESCRIPTOR))
 
 
+@pytest.mark.parametrize(("depth", "fits"), [(DESCRIPTOR.used + 32, True),
+                                             (DESCRIPTOR.used + 31, False)])
+def test_words_behind_the_last_field_are_not_fetched(network, depth, fits):
+    config = dataclasses.replace(CONFIG, program_depth=depth)
+    whole = compile_network(network, CONFIG)
+    cut = [section for memory, entries in whole.memories.items() for section in build_sections(
+        memory, entries[:, :depth] if memory is Memory.PROGRAM else entries)]
+    image = Image(config, whole.metadata, np.concatenate(cut))
+    machine = ReferenceMachine(config)
+    for opcode, payload in ((Opcode.IMAGE, image.program), (Opcode.RUN, [2 << 16])):
+        machine.exchange(build_frame(opcode, payload, config.fingerprint))
+    error = machine.read_register(RegisterAddress.ERROR_CODE)
+    assert error == (ErrorCode.NONE if fits else ErrorCode.DESCRIPTOR)
+    assert machine.read_register(RegisterAddress.ERROR_WORD) == (0 if fits else depth)
+
+
 def runs_into(image, memory, number):
     """Whether a run ends with a layer that leaves a memory."""
     broken = Driver(ReferenceMachine(CONFIG), image)

@@ -1,21 +1,30 @@
 """The integer grid: how far a scale is from the wanted one, and what still shares a pass."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xnorloom.sw.bitplanes import BitPlanes
-from xnorloom.sw.ops.grid import LOSS_LIMIT, SHARED_BITS, SnapError, to_integers
+from xnorloom.sw.ops.grid import LOSS_LIMIT, SnapError, to_integers
+from xnorloom.sw.ops.grid_term import SHARED_BITS, GridTerm
 from xnorloom.sw.passes.schedule import schedule_passes
 from xnorloom.sw.quantizers.planes import unsigned_codebook
+
+
+def one_term(weights, book, bias, scale_bits, acc_bits, **options):
+    """Integers of one term; its scales are those of the layer."""
+    found = to_integers("a", [GridTerm(weights, book)], [bias], scale_bits, acc_bits, **options)
+    return dataclasses.replace(found, scales=found.scales[0])
 
 
 def layer(scales, code_bits, step=1 / 255, scale_bits=16, acc_bits=28, inputs=9):
     """Snapped scales of weight planes ``(planes, channels)``, and the ones they stand for."""
     weights = BitPlanes(np.ones((len(scales), scales.shape[1], inputs, 1, 1)), scales[:, :, None])
     book = unsigned_codebook(code_bits, step)
-    found = to_integers("a", weights, book, np.zeros(scales.shape[1]), scale_bits, acc_bits)
+    found = one_term(weights, book, np.zeros(scales.shape[1]), scale_bits, acc_bits)
     wanted = 2 * np.einsum("i,jm->mij", book.scales[:, 0, 0], scales)
     return found, -found.scales[:, 0], np.ldexp(wanted, found.frac_bits)
 
@@ -66,8 +75,8 @@ def per_channel(scales, bias=None, code_bits=2, planes=1, inputs=9, acc_bits=28,
     wanted = np.asarray(scales)[:, None] * 2.0 ** -np.arange(planes)[:, None, None]
     weights = BitPlanes(np.ones((planes, len(scales), inputs, 1, 1)), wanted)
     bias = np.zeros(len(scales)) if bias is None else np.asarray(bias)
-    return to_integers("a", weights, unsigned_codebook(code_bits, 1.0), bias, 16, acc_bits,
-                       **{"per_channel": True, **options})
+    return one_term(weights, unsigned_codebook(code_bits, 1.0), bias, 16, acc_bits,
+                    **{"per_channel": True, **options})
 
 
 def test_every_channel_keeps_its_own_precision():
@@ -131,3 +140,45 @@ def test_each_channel_alone_has_the_grid_it_has_among_others(seed):
         assert whole.biases[channel] == alone.biases[0]
         np.testing.assert_array_equal(whole.scales[channel], alone.scales[0])
         assert max(-whole.low[channel], whole.high[channel]) <= 2 ** 27 - 2
+
+
+def several(terms, outputs=3, seed=0, **options):
+    """Integers of random terms: inputs, code bits, and what else a term has."""
+    rng = np.random.default_rng(seed)
+    made = [GridTerm(BitPlanes(rng.integers(0, 2, (1, outputs, inputs, 1, 1)),
+                               rng.uniform(0.1, 1, (1, outputs, 1))),
+                     unsigned_codebook(bits, 1.0), **more) for inputs, bits, more in terms]
+    bias = [rng.normal(size=outputs) for _ in made]
+    return made, bias, to_integers("a", made, bias, 16, 28, **options)
+
+
+def test_terms_share_the_grid_of_a_channel():
+    gains = np.array([1.0, 1e-3, -2.0])
+    made, bias, found = several([(9, 2, {}), (3, 4, {"gain": gains})], per_channel=True)
+    for term, scales in zip(made, found.scales, strict=True):
+        wanted = np.ldexp(term.products, found.frac_bits[:, None, None, None])
+        assert np.abs(-scales - wanted).max() <= max(0.5, np.abs(wanted).max() * 2.0 ** -11)
+    assert (np.sign(found.scales[1]) == -np.sign(gains)[:, None, None, None]).all()
+    folded = sum(-scales.sum(axis=(1, 2, 3)) for scales in found.scales)
+    assert folded.any() and not found.after.any()
+
+
+def test_constants_behind_a_clamp_stay_outside():
+    made, bias, found = several([(9, 2, {}), (5, 2, {"relu": True})], per_channel=True)
+    unit = np.ldexp(1.0, found.frac_bits)
+    at_zero = [term.shares(-scales).sum(axis=(1, 2))
+               for term, scales in zip(made, found.scales, strict=True)]
+    np.testing.assert_array_equal(found.biases, np.rint(bias[0] * unit + at_zero[0]))
+    np.testing.assert_array_equal(found.after, np.rint(bias[1] * unit + at_zero[1]))
+    # What is clamped is 0 or more, whatever the bias was.
+    assert (found.low >= np.minimum(found.scales[1], 0).sum(axis=(1, 2, 3)) * 5).all()
+
+
+def test_a_frame_of_zeros_takes_back_what_its_taps_have_in_the_bias():
+    rng = np.random.default_rng(3)
+    weights = BitPlanes(rng.integers(0, 2, (2, 3, 4, 3, 2)), rng.uniform(0.1, 1, (2, 3, 3)),
+                        grouping="row")
+    term = GridTerm(weights, unsigned_codebook(2, 0.3), zeros=True)
+    found = to_integers("a", [term], [np.zeros(3)], 16, 28)
+    np.testing.assert_allclose(-found.borders[0].sum(axis=(1, 2)), found.biases, atol=4)
+    assert found.borders[0].any() and found.borders[0].shape == (3, 3, 2)

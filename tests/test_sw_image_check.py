@@ -232,6 +232,7 @@ def changed_metadata(image, path, value):
     (("usage", "rubbish"), 1, "usage.rubbish must be at most 0, not 1"),
     (("input", "step"), 0, "input.step must be a positive finite number, not 0"),
     (("input", "step"), float("nan"), "input.step must be a positive finite number, not nan"),
+    (("input", "kept"), 1, "input.kept must be true or false, not 1"),
     (("input", "low"), 0.5, "input.low must be an integer from -4294967296 to 4294967296, not 0.5"),
     (("input", "gain"), [1.0] * 3, "input.gain must be null, or 8 finite numbers, not "),
     (("input", "shift"), [0.0] * 8, "input.gain must be given where shift is, not None"),

@@ -198,12 +198,13 @@ def test_each_channel_has_its_own_scales():
 
 # Networks.
 
-def network(scheme, averaged=30):
+def network(scheme, averaged=30, **options):
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(1, 6, 3, padding=1, bias=False), nn.BatchNorm2d(6), nn.ReLU(),
                           nn.Conv2d(6, 5, 3, stride=2, padding=1), nn.BatchNorm2d(5), nn.ReLU(),
                           nn.Flatten(), nn.Linear(80, 4))
-    quantize_(model, scheme, input_bits=4, input_step=1 / 8)
+    model = quantize_(model, scheme, in_shape=(1, 8, 8), input_bits=4, input_step=1 / 8,
+                      **options)
     images = torch.randint(0, 16, (16, 1, 8, 8)) / 8
     for _ in range(averaged):
         model(images)
@@ -224,13 +225,15 @@ def test_any_weights_and_activations_become_integers(weights, activations):
 
 
 def test_scales_of_each_sample_stay_in_torch():
-    model, images = network(LsbqConfig(averages="off"))
+    with pytest.raises(SnapError, match="^Activation '2' cannot be snapped: "):
+        network(LsbqConfig(averages="off"))
+    model, images = network(LsbqConfig(averages="off"), torch_only=True)
     alone = torch.cat([model(images[index:index + 1]) for index in range(len(images))])
     assert torch.allclose(model(images), alone, atol=1e-5)
     with pytest.raises(SnapError) as caught:
         snap(model)
     assert str(caught.value) == (
-        "Layer '3' cannot be snapped: LsbqActivation averages must be 'eval_only' or "
+        "Activation '2' cannot be snapped: LsbqActivation averages must be 'eval_only' or "
         "'train_and_eval' for a layer with one set of scales, not 'off'")
 
 

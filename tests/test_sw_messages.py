@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import nn
 from torch.nn.utils import parametrizations, prune
+from xnorloom.sw.graph.trace import FrontendError
 
 import xnorloom
 from xnorloom.errors import sentence
-from xnorloom.sw.graph.trace import FrontendError
 from xnorloom.sw.machine.driver import Driver
 from xnorloom.sw.machine.reference import ReferenceMachine
 from xnorloom.sw.passes.quantize import quantize_

@@ -3,22 +3,16 @@
 import copy
 import dataclasses
 
-import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from xnorloom.hw.spec.config import PRESETS
 from xnorloom.sw import data
 from xnorloom.sw.data import DataInfo
-from xnorloom.sw.graph.trace import FrontendError
-from xnorloom.sw.machine.driver import Driver
-from xnorloom.sw.machine.reference import ReferenceMachine
 from xnorloom.sw.ops.layers import QuantConv2d, QuantLinear
-from xnorloom.sw.passes.compiler import compile_network
-from xnorloom.sw.passes.lower import lower
-from xnorloom.sw.passes.snap import snap
+from xnorloom.sw.passes.check import check_network
+from xnorloom.sw.passes.pipeline import lower_model
 from xnorloom.sw.quantizers import SCHEMES
 from xnorloom.sw.quantizers.base import ActivationQuantizer
 from xnorloom.sw.quantizers.sawb import SawbWeight
@@ -29,7 +23,7 @@ DATA = {
     "mnist": DataInfo("mnist:x", (1, 28, 28), 10, 8, 1 / 255),
     "cifar10": DataInfo("cifar10:x", (3, 32, 32), 10, 8, 1 / 255),
 }
-WIDTHS = {"mlp": 16, "cnn": 4, "vgg": 4, "resnet18": 4}
+WIDTHS = {"mlp": 16, "cnn": 4, "cnv": 4, "vgg": 4, "resnet": 4, "resnet18": 4, "mobilenet": 4}
 
 
 def images(about, count=2):
@@ -46,13 +40,26 @@ def test_every_net_is_built_for_its_data(net, about):
 
 
 @pytest.mark.parametrize("net, parameters, layers", [
-    ("mlp", 26_378, 3), ("cnn", 66_154, 4), ("vgg", 4_660_106, 7), ("resnet18", 11_173_962, 21)])
+    ("mlp", 26_378, 3), ("cnn", 66_154, 4), ("cnv", 1_546_698, 9), ("vgg", 4_660_106, 7),
+    ("resnet", 78_042, 10), ("resnet18", 11_173_962, 21), ("mobilenet", 19_114, 10)])
 def test_full_sizes(net, parameters, layers):
     about = DATA["digits"] if net in ("mlp", "cnn") else DATA["cifar10"]
     with torch.device("meta"):
         model = nets.NETS[net](about)
     assert sum(each.numel() for each in model.parameters()) == parameters
     assert sum(isinstance(each, (nn.Conv2d, nn.Linear)) for each in model.modules()) == layers
+
+
+def test_cnv_is_finn_s():
+    model = nets.cnv(DATA["cifar10"])
+    shapes = [tuple(each.weight.shape) for each in model.modules()
+              if isinstance(each, (nn.Conv2d, nn.Linear))]
+    assert shapes == [(64, 3, 3, 3), (64, 64, 3, 3), (128, 64, 3, 3), (128, 128, 3, 3),
+                      (256, 128, 3, 3), (256, 256, 3, 3), (512, 256), (512, 512), (10, 512)]
+    assert all(each.padding == (0, 0) for each in model.modules() if isinstance(each, nn.Conv2d))
+    small = [each.padding for each in nets.cnv(DATA["mnist"]).modules()
+             if isinstance(each, nn.Conv2d)]
+    assert small == [(1, 1)] * 2 + [(0, 0)] * 4
 
 
 @pytest.mark.parametrize("scheme", sorted(SCHEMES))
@@ -64,8 +71,7 @@ def test_every_net_trains_a_step_in_every_scheme(net, scheme):
     model = nets.prepare(copy.deepcopy(float_model), scheme, about)
     matrices = [each for each in model.modules() if isinstance(each, (QuantConv2d, QuantLinear))]
     assert not any(type(each) in (nn.Conv2d, nn.Linear, nn.ReLU) for each in model.modules())
-    assert [each.input_quantizer is not None for each in matrices] == [True] + [False] * (
-        len(matrices) - 1)
+    assert matrices[0].source is model.input_quantizer
     for edge in (matrices[0], matrices[-1]):
         assert isinstance(edge.weight_quantizer, SawbWeight) and edge.weight_quantizer.bits == 8
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
@@ -77,38 +83,48 @@ def test_every_net_trains_a_step_in_every_scheme(net, scheme):
 
 
 def test_every_activation_of_a_resnet_is_its_own():
-    model = nets.prepare(nets.resnet18(DATA["cifar10"], width=2), "pact-sawb-w2a2")
+    model = nets.prepare(nets.resnet18(DATA["cifar10"], width=2), "pact-sawb-w2a2",
+                         DATA["cifar10"])
     assert sum(isinstance(each, ActivationQuantizer) for each in model.modules()) == 17 + 1
-    block = model.stage2[0]
-    assert block.conv1.source is block.shortcut[0].source is model.stage1[1].act2
+    block, before = model.stage2[0], model.stage1[1].act2
+    assert block.conv1.source is block.shortcut[0].source is before
     assert block.conv2.source is block.act1 and model.linear.source is model.stage4[1].act2
 
 
-@pytest.mark.parametrize("net, fragment", [
-    ("vgg", "Node 'pool1' (MaxPool2d) is not something the machine can run"),
-    ("resnet18", "Node 'stage1.0.shortcut' (Identity) reads act1; branches are not supported")])
-def test_what_does_not_run_on_the_machine_yet_is_named(net, fragment):
-    about = DATA["cifar10"]
-    model = nets.prepare(nets.NETS[net](about, width=2), "pact-sawb-w2a2", about)
-    with pytest.raises(FrontendError) as caught:
-        lower(model, about.in_shape)
-    assert fragment in str(caught.value)
-
-
-@pytest.mark.parametrize("about", [DATA["digits"], DATA["mnist"]], ids=["digits", "mnist"])
-def test_an_mlp_runs_on_the_machine(about):
+@pytest.mark.parametrize("about", DATA.values(), ids=DATA)
+@pytest.mark.parametrize("net", nets.NETS)
+@pytest.mark.parametrize("scheme", ["lsbq-w1a2", "pact-sawb-w2a2"])
+def test_every_net_becomes_integers_for_every_data_set(net, about, scheme):
     torch.manual_seed(0)
-    model = nets.prepare(nets.mlp(about), "lsbq-w1a2", about)
-    pictures = images(about, 16)
-    model(pictures)
-    snapped = snap(model.eval())
-    network = lower(snapped, about.in_shape)
-    assert network.in_shape == (np.prod(about.in_shape), 1, 1)
-    config = PRESETS["default"]
-    driver = Driver(ReferenceMachine(config), compile_network(network, config))
-    driver.load()
-    result = driver.run(pictures.numpy(), observe=True)
-    np.testing.assert_array_equal(result.outputs, snapped(pictures))
-    for name, values in snapped.trace(pictures).items():
-        sign = 1 if name != "linear3" else network.layers[-1].sign[:, None, None]
-        np.testing.assert_array_equal(result.maps[name], values * sign, err_msg=name)
+    model = nets.prepare(nets.NETS[net](about, width=2), scheme, about)
+    check_network(model)
+    for _ in range(3):
+        model(images(about))
+    network, _snapped = lower_model(model.eval())
+    assert network.layers[-1].out_shape == (about.classes, 1, 1)
+
+
+def test_the_residual_network_has_shortcuts_and_pools_of_both_kinds():
+    model = nets.prepare(nets.resnet(DATA["digits"], width=4), "pact-sawb-w2a2")
+    network, _snapped = lower_model(model.eval())
+    layers = {layer.name: layer for layer in network.layers}
+    assert [term.source for term in layers["stage1.0.conv2"].terms] == ["stage1.0.conv1", "conv1"]
+    assert layers["stage1.0.conv2"].terms[1].blocks == 4
+    assert [term.kernel for term in layers["stage2.0.conv2"].terms] == [(3, 3), (1, 1)]
+    assert layers["stage1.0.conv2"].pool.kind == "max"
+    assert layers["stage3.0.conv2"].pool.kind == "sum"
+    assert layers["stage3.0.conv2"].format.planes == 4
+
+
+def test_a_mobile_net_has_as_many_blocks_as_channels():
+    model = nets.prepare(nets.mobilenet(DATA["digits"], width=4), "pact-sawb-w2a2")
+    network, _snapped = lower_model(model.eval())
+    blocks = {layer.name: layer.terms[0].blocks for layer in network.layers}
+    assert blocks["conv2d"] == 4 and blocks["conv3d"] == 8 and blocks["conv3p"] == 1
+
+
+def test_an_mlp_reads_vectors():
+    about = DATA["mnist"]
+    model = nets.prepare(nets.mlp(about, width=4), "pact-sawb-w2a2", about)
+    network, _snapped = lower_model(model.eval())
+    assert network.in_shape == (28 * 28, 1, 1) and network.layers[0].terms[0].kernel == (1, 1)

@@ -10,6 +10,7 @@ from xnorloom.hw.spec.memory import Memory
 from xnorloom.sw.graph.evaluate import evaluate
 from xnorloom.sw.machine.driver import Driver
 from xnorloom.sw.machine.layout import MapLayout
+from xnorloom.sw.machine.lifetimes import map_lifetimes
 from xnorloom.sw.machine.reference import ReferenceMachine
 from xnorloom.sw.machine.transport import Transport
 
@@ -55,6 +56,44 @@ def test_writes_stay_inside_their_map(case, seed):
             size = MapLayout(**described["layout"]).bank_words
             changed[described["base"]:described["base"] + size] = False
     assert not changed.any()
+
+
+@SLOW
+@given(cases())
+def test_pixels_of_a_turn_lie_in_different_banks(case):
+    _network, config, image = case
+    for layer, fields in zip(image.layers, image.descriptors(), strict=True):
+        if layer["raw"] or fields["pool"]:
+            continue
+        bank, _address = MapLayout(**layer["output"]["layout"]).places()
+        seen = set()
+        for walked in range(fields["pixel_tiles"] * config.rows):
+            tile, row = divmod(walked, config.rows)
+            line, place = divmod(walked, fields["walk"])
+            if line < fields["out_lines"] and place < fields["walk_width"]:
+                x, number = divmod(place, fields["images"])
+                turn = tile, row % fields["turns"], int(bank[number, line, x])
+                assert turn not in seen
+                seen.add(turn)
+        # All pixels of the map were among them.
+        assert len(seen) == bank.size
+
+
+@SLOW
+@given(cases())
+def test_maps_that_live_together_lie_apart(case):
+    network, config, image = case
+    maps = map_lifetimes(image)
+    assert {item["name"] for item in maps} >= {"input"} | {
+        layer.name for layer in network.layers if layer.requantize is not None}
+    for index, one in enumerate(maps):
+        assert one["base"] + one["words"] <= config.activation_depth
+        for two in maps[index + 1:]:
+            # Written while the other one is read, or behind that.
+            apart = one["last"] is not None and two["first"] > one["last"] or (
+                two["last"] is not None and one["first"] > two["last"])
+            assert apart or one["base"] + one["words"] <= two["base"] or (
+                two["base"] + two["words"] <= one["base"])
 
 
 def test_machine_is_a_transport():

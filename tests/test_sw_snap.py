@@ -5,14 +5,13 @@ import pytest
 import torch
 from torch import nn
 
+from tests.single import SingleLayer
 from xnorloom.hw.spec.config import PRESETS
 from xnorloom.sw.bitplanes import BitPlanes, group_index
-from xnorloom.sw.machine.driver import Driver
-from xnorloom.sw.machine.reference import ReferenceMachine
-from xnorloom.sw.passes.compiler import compile_network
+from xnorloom.sw.graph.evaluate import evaluate
 from xnorloom.sw.passes.lower import lower
 from xnorloom.sw.passes.quantize import quantize_
-from xnorloom.sw.passes.snap import Affine, SnapError, SnappedLayer, SnappedModel, snap
+from xnorloom.sw.passes.snap import Affine, SnapError, snap
 from xnorloom.sw.passes.staircase import StaircaseError, search
 from xnorloom.sw.quantizers.lsbq import LsbqConfig, LsbqWeight
 from xnorloom.sw.quantizers.pact import PactActivation
@@ -50,7 +49,7 @@ def test_snapped_values_are_close_to_the_unsnapped_ones(grouping, signed, weight
     book = signed_codebook(rng, bits) if signed else unsigned_codebook(bits, 0.3)
     weights = random_weights(rng, weight_planes, grouping)
     bias = rng.normal(size=3)
-    layer = SnappedLayer("a", weights, book, pad_code=2 ** (bits - 1) - 1 if signed else 0,
+    layer = SingleLayer("a", weights, book, pad_code=2 ** (bits - 1) - 1 if signed else 0,
                          bias=bias, stride=(2, 1), padding=(1, 2))
     codes = torch.from_numpy(rng.integers(0, 2 ** bits, size=(4, 5, 7, 6)))
     wanted = exact_value(layer, codes) + torch.from_numpy(bias)[:, None, None]
@@ -62,7 +61,7 @@ def test_snapped_values_are_close_to_the_unsnapped_ones(grouping, signed, weight
 
 def test_unsigned_code_zero_contributes_exactly_nothing():
     rng = np.random.default_rng(0)
-    layer = SnappedLayer("a", random_weights(rng, 2, "pixel"), unsigned_codebook(3, 0.3),
+    layer = SingleLayer("a", random_weights(rng, 2, "pixel"), unsigned_codebook(3, 0.3),
                          padding=(2, 1), bias=np.array([0.0, 0.5, -0.25]))
     values = layer(torch.zeros(1, 5, 4, 4, dtype=torch.int64))
     np.testing.assert_array_equal(
@@ -74,7 +73,7 @@ def test_accumulators_follow_the_machine_formula(signed):
     rng = np.random.default_rng(4)
     book = signed_codebook(rng, 2) if signed else unsigned_codebook(2, 0.7)
     weights = random_weights(rng, 2, "row", shape=(3, 4, 2, 3))
-    layer = SnappedLayer("a", weights, book, bias=rng.normal(size=3))
+    layer = SingleLayer("a", weights, book, bias=rng.normal(size=3))
     codes = rng.integers(0, 4, size=(6, 4, 2, 3))
     differ = book.planes[:, codes][:, None, :, None] != weights.planes[None, :, None]
     taps = group_index("row", (2, 3))
@@ -90,7 +89,7 @@ def test_powers_of_two_stay_exact():
     rng = np.random.default_rng(5)
     scales = np.array([4.0, 2.0, 1.0]).reshape(-1, 1, 1) * 0.0137
     weights = BitPlanes(rng.integers(0, 2, size=(3, 2, 3, 3, 3)), scales)
-    found = SnappedLayer("a", weights, unsigned_codebook(3, 1 / 16)).scales[:, 0]
+    found = SingleLayer("a", weights, unsigned_codebook(3, 1 / 16)).scales[:, 0]
     np.testing.assert_array_equal(found[:, :-1], 2 * found[:, 1:])
     np.testing.assert_array_equal(found[:, :, :-1], 2 * found[:, :, 1:])
     assert (found[:, -1, -1] < 0).all()
@@ -98,31 +97,31 @@ def test_powers_of_two_stay_exact():
 
 def test_equal_scales_stay_equal():
     weights = BitPlanes(np.ones((2, 3, 4, 1, 1)), np.full((2, 3, 1), 0.123))
-    found = SnappedLayer("a", weights, signed_codebook(np.random.default_rng(0), 2)).scales
+    found = SingleLayer("a", weights, signed_codebook(np.random.default_rng(0), 2)).scales
     np.testing.assert_array_equal(found[..., 0], found[..., 1])
 
 
 def test_zero_weights_are_zero():
     weights = BitPlanes(np.ones((1, 2, 3, 1, 1)), np.zeros((1, 2, 1)))
-    layer = SnappedLayer("a", weights, unsigned_codebook(2, 1.0), bias=np.array([0.0, 3.0]))
+    layer = SingleLayer("a", weights, unsigned_codebook(2, 1.0), bias=np.array([0.0, 3.0]))
     assert layer(torch.full((1, 3, 1, 1), 3))[0, :, 0, 0].tolist() == [0.0, 3.0]
 
 
 def test_narrow_accumulators_cost_grid_bits_until_nothing_is_left():
     rng = np.random.default_rng(6)
     weights, book = random_weights(rng, 1, shape=(4, 16, 3, 3)), unsigned_codebook(2, 1.0)
-    wide, narrow = (SnappedLayer("a", weights, book, acc_bits=bits) for bits in (32, 16))
+    wide, narrow = (SingleLayer("a", weights, book, acc_bits=bits) for bits in (32, 16))
     assert narrow.frac_bits < wide.frac_bits
     assert max(-narrow.low.min(), narrow.high.max()) < 2 ** 15
     with pytest.raises(SnapError, match="^Layer 'a' must keep its scales above 0 with accumulators "
                                         "of 7 bits: [1-9][0-9]* bits are missing$"):
-        SnappedLayer("a", weights, book, acc_bits=7)
+        SingleLayer("a", weights, book, acc_bits=7)
 
 
 def test_weights_with_an_offset_are_refused():
     weights = BitPlanes(np.ones((1, 2, 3, 1, 1)), np.ones((1, 2, 1)), offset=0.5)
     with pytest.raises(SnapError, match="^Layer 'a' weights must have offset 0, not 0.5$"):
-        SnappedLayer("a", weights, unsigned_codebook(2, 1.0))
+        SingleLayer("a", weights, unsigned_codebook(2, 1.0))
 
 
 def test_affine_is_a_batch_norm():
@@ -142,7 +141,7 @@ def trained_like(scheme):
     model = nn.Sequential(nn.Conv2d(1, 6, 3, padding=1, bias=False), nn.BatchNorm2d(6), nn.ReLU(),
                           nn.Conv2d(6, 5, 3, stride=2, padding=1), nn.BatchNorm2d(5), nn.ReLU(),
                           nn.Flatten(), nn.Linear(80, 4))
-    quantize_(model, scheme, input_bits=5, input_step=1 / 16)
+    model = quantize_(model, scheme, in_shape=(1, 8, 8), input_bits=5, input_step=1 / 16)
     images = torch.randint(0, 17, (64, 1, 8, 8)) / 16
     for each in model.modules():
         if isinstance(each, PactActivation):
@@ -178,7 +177,7 @@ def test_trace_holds_every_layer_as_integers(scheme):
         "0": (64, 6, 8, 8), "3": (64, 5, 4, 4), "7": (64, 4, 1, 1)}
     assert all(each.dtype == np.int64 for each in trace.values())
     assert set(np.unique(trace["0"])) <= {0, 1, 2, 3} and len(np.unique(trace["3"])) > 1
-    frac_bits = snapped.stages[-1].layer.frac_bits
+    frac_bits = snapped.layers[-1].integers.frac_bits
     np.testing.assert_array_equal(trace["7"][:, :, 0, 0] * 2.0 ** -frac_bits, snapped(images))
     assert not any(module._forward_hooks for module in snapped.modules())
 
@@ -186,15 +185,14 @@ def test_trace_holds_every_layer_as_integers(scheme):
 def test_codes_are_those_of_the_quantized_model():
     model, images = trained_like("pact-sawb-w2a2")
     codes = snap(model).trace(images)["0"]
-    wanted = model[2].encode(model[1](model[0](images)))
+    wanted = model[2].encode(model.values(images)["1"])
     assert (codes == wanted.numpy()).mean() > 0.999
 
 
 def test_a_model_never_quantized_is_refused():
-    for refuse in (SnappedModel, snap):
-        with pytest.raises(ValueError, match="^Node '0' \\(Linear\\) must be quantized: pass the "
-                                             "model through quantize_ first$"):
-            refuse(nn.Sequential(nn.Linear(2, 2)))
+    with pytest.raises(ValueError, match="^Model Sequential must be quantized: pass it through "
+                                         "quantize_ first, and use what that returns$"):
+        snap(nn.Sequential(nn.Linear(2, 2)))
 
 
 def test_search_finds_every_step():
@@ -221,15 +219,13 @@ def test_a_falling_function_is_refused():
                np.array([-9, -9]), np.array([9, 9]), 2)
 
 
-def on_the_reference(snapped, images, in_shape):
-    network = lower(snapped, in_shape)
-    driver = Driver(ReferenceMachine(MACHINE), compile_network(network, MACHINE))
-    driver.load()
-    result, traced = driver.run(images, observe=True), snapped.trace(images)
+def as_integers(snapped, images):
+    """Results of the integer network, which must be those of the snapped one."""
+    network, traced = lower(snapped), snapped.trace(images)
+    results = evaluate(network, network.encode(images.reshape(-1, *network.in_shape)))
     for layer in network.layers:
-        sign = layer.sign[:, None, None] if layer.requantize is None else 1
-        np.testing.assert_array_equal(result.maps[layer.name], traced[layer.name] * sign)
-    return result
+        np.testing.assert_array_equal(results[layer.name], traced[layer.name])
+    return results
 
 
 def test_a_last_layer_of_zero_weights_gives_its_bias():
@@ -237,12 +233,12 @@ def test_a_last_layer_of_zero_weights_gives_its_bias():
     with torch.no_grad():
         model[0].weight.zero_()
         model[0].bias.copy_(torch.tensor([0.1, 0.4, 0.2]))
-    quantize_(model, "pact-sawb-w2a2")
+    model = quantize_(model, "pact-sawb-w2a2", in_shape=(4,))
     snapped = snap(model.eval(), MACHINE.scale_bits, MACHINE.acc_bits)
     images = np.random.default_rng(0).random((3, 4))
-    result = on_the_reference(snapped, images, (4,))
-    np.testing.assert_array_equal(result.outputs, snapped(images))
-    np.testing.assert_allclose(result.outputs, [[0.1, 0.4, 0.2]] * 3, atol=1e-8)
+    outputs = as_integers(snapped, images)["0"] * snapped.layers[0].grid[:, None, None]
+    np.testing.assert_array_equal(outputs[:, :, 0, 0], snapped(images))
+    np.testing.assert_allclose(snapped(images), [[0.1, 0.4, 0.2]] * 3, atol=1e-8)
 
 
 @pytest.mark.parametrize("dead", [slice(None), slice(1, 3)])
@@ -252,14 +248,13 @@ def test_hidden_channels_of_zero_weights_give_the_code_of_their_bias(dead):
     with torch.no_grad():
         model[0].weight[dead] = 0
         model[0].bias.copy_(torch.tensor([0.3, 0.49, 0.1, 0.74]))
-    quantize_(model, PactSawbConfig(edge_bits=None))
+    model = quantize_(model, PactSawbConfig(edge_bits=None), in_shape=(4,))
     nn.init.constant_(model[1].alpha, 0.75)
     if dead != slice(None):
         # One scale for all channels: a channel is dead if no plane weighs anything in it.
         model[0].weight_quantizer = LsbqWeight("ls1")
     snapped = snap(model.eval(), MACHINE.scale_bits, MACHINE.acc_bits)
-    result = on_the_reference(snapped, np.random.default_rng(0).random((3, 4)), (4,))
-    codes = result.maps["0"][:, :, 0, 0]
+    codes = as_integers(snapped, np.random.default_rng(0).random((3, 4)))["0"][:, :, 0, 0]
     np.testing.assert_array_equal(codes[:, dead], [[1, 2, 0, 3][dead]] * 3)
 
 
@@ -270,7 +265,8 @@ def magnitudes(values):
                           nn.Conv2d(4, 2, 1)).double()
     with torch.no_grad():
         model[0].weight *= torch.tensor(values).reshape(-1, 1, 1, 1)
-    quantize_(model, LsbqConfig(edge_bits=None), input_bits=4, input_step=1 / 15)
+    model = quantize_(model, LsbqConfig(edge_bits=None), in_shape=(2, 8, 8), input_bits=4,
+                      input_step=1 / 15)
     images = torch.randint(0, 16, (32, 2, 8, 8)).double() / 15
     for _ in range(60):
         model(images)
@@ -280,10 +276,10 @@ def magnitudes(values):
 def test_small_channels_keep_their_codes():
     model, images = magnitudes([1, 1e-4, 1e-5, 1e-6])
     snapped = snap(model, MACHINE.scale_bits, MACHINE.acc_bits)
-    wanted = model[2].encode(model[1](model[0](images)))
+    wanted = model[2].encode(model.values(images)["1"])
     assert all(len(wanted[:, channel].unique()) == 4 for channel in range(4))
     np.testing.assert_array_equal(snapped.trace(images)["0"], wanted)
-    on_the_reference(snapped, images[:3].numpy(), (2, 8, 8))
+    as_integers(snapped, images[:3].numpy())
     first, last = snapped.report
     assert [first["name"], last["name"]] == ["0", "3"]
     assert np.ptp(first["frac_bits"]) >= 18 and isinstance(last["frac_bits"], int)

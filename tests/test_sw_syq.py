@@ -108,7 +108,8 @@ def small_network():
 
 
 def test_a_layer_without_such_groups_has_one_scale():
-    model = quantize_(small_network(), SyqConfig(subgroup="row", edge_bits=None))
+    model = quantize_(small_network(), SyqConfig(subgroup="row", edge_bits=None),
+                      in_shape=(1, 8, 8))
     quantizers = [module for module in model.modules() if isinstance(module, SyqWeight)]
     assert [each.grouping for each in quantizers] == ["row", "row", "layer", "layer"]
 
@@ -118,7 +119,7 @@ def test_a_layer_without_such_groups_has_one_scale():
     {"subgroup": "row", "weights": "binary", "activation_bits": 2, "fraction_bits": 1},
     {"subgroup": "pixel", "activation_bits": 3, "fraction_bits": 2, "signed_activations": True}])
 def test_snapping_changes_little(options):
-    model = quantize_(small_network(), SyqConfig(**options))
+    model = quantize_(small_network(), SyqConfig(**options), in_shape=(1, 8, 8))
     images = torch.rand(32, 1, 8, 8, generator=torch.Generator().manual_seed(1))
     model.train()
     for _ in range(20):

@@ -98,5 +98,5 @@ def test_options_out_of_range(options, message):
 def test_unknown_names_are_found_before_training():
     with pytest.raises(ValueError, match="^Scheme must be a registered name, not 'none'"):
         train("cnn", "none")
-    with pytest.raises(ValueError, match="^Net must be a registered name, not 'resnet', did you"):
-        train("resnet")
+    with pytest.raises(ValueError, match="^Net must be a registered name, not 'resnet19', did y"):
+        train("resnet19")

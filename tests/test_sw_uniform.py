@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
+from tests.single import SingleLayer
 from xnorloom.sw.bitplanes import BitPlanes
-from xnorloom.sw.passes.snap import SnappedLayer
 from xnorloom.sw.quantizers.uniform import UniformActivation, fixed_point, unit_interval
 
 
@@ -56,8 +56,8 @@ def test_a_signed_zero_contributes_exactly_nothing_in_the_machine(bits):
     weights = BitPlanes(rng.integers(0, 2, size=(2, 3, 5, 3, 3)), rng.uniform(0.1, 1, (2, 3, 9)),
                         grouping="pixel")
     quantizer = fixed_point(bits, 1, signed=True)
-    layer = SnappedLayer("a", weights, quantizer.codebook(), pad_code=quantizer.pad_code,
-                         padding=(1, 1))
+    layer = SingleLayer("a", weights, quantizer.codebook(), pad_code=quantizer.pad_code,
+                        padding=(1, 1))
     zeros = torch.full((1, 5, 4, 4), quantizer.pad_code)
     assert not layer(zeros).any()
     codes = torch.from_numpy(rng.integers(0, 2 ** bits, (2, 5, 4, 4)))

@@ -10,6 +10,7 @@ from ..machine import Machine
 from ..spec.config import MachineConfig
 from .header import header
 from .share import share_modules
+from .start import evaluated_at_start
 
 __all__ = ["VerilogError", "emit"]
 
@@ -57,7 +58,7 @@ def emit(config: MachineConfig, *, popcount: str = "plain", name: str = "top") -
     text = _convert(config, popcount, name)
     # Before modules are shared: another memory may be like it.
     text = _PROFILE.sub(lambda module: _INITIAL.sub(_zeros_at_once, module[0]), text)
-    text = share_modules(_INITIAL.sub(_without_zeros, text))
+    text = evaluated_at_start(share_modules(_INITIAL.sub(_without_zeros, text)))
     if popcount == "countones":
         text = _COUNTONES.sub(f"{name}__countones", text + "\n" + COUNTONES_MODULE)
     return header(config, popcount=popcount, name=name) + text

@@ -58,7 +58,7 @@ parameters of its column tile are not there, else as ``stalled_on_output``. ``st
 also counts cycles in which the run waited for this layer's descriptor."""
 
 PROFILE_LAYERS = 128
-"""Layers of one run whose counters are kept; entry ``8 * (layer mod 64) + counter``."""
+"""Layers of one run whose counters are kept; entry ``8 * (layer mod 128) + counter``."""
 
 
 def banks(config):

@@ -69,7 +69,8 @@ def export(model, in_shape):
     shape = checked_shape(in_shape)
     _check_modules(model)
     program = _program(model, shape)
-    reader = _Reader(program, dict(model.named_modules()))
+    # A module that is used twice has two names.
+    reader = _Reader(program, dict(model.named_modules(remove_duplicate=False)))
     state = {**dict(model.named_buffers()), **dict(model.named_parameters())}
     return Graph(shape, *reader.read()), state
 

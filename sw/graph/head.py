@@ -101,6 +101,6 @@ class Head:
 
 
 def _frozen(value):
-    if isinstance(value, list):
+    if isinstance(value, (list, tuple)):
         return tuple(float(each) for each in value)
     return value if value is None else float(value)

@@ -19,6 +19,9 @@ class Branch(nn.Module):
     def __getitem__(self, name):
         return self._modules[str(name)]
 
+    def __setitem__(self, name, module):
+        self.add_module(str(name), module)
+
     def __contains__(self, name):
         return str(name) in self._modules
 
@@ -156,7 +159,7 @@ def build_modules(graph, state):
     """
     modules = {}
     for node in graph.nodes:
-        if not node.module or node.op == "quantize":
+        if not node.module or node.op == "quantize" or "order" in node.attributes:
             continue
         try:
             module = OPERATORS[node.op].module(node, tensors_of(node, state))

@@ -45,7 +45,7 @@ def parse(text):
     if last is None:
         raise GraphError(f"Graph line {len(lines)} must be the output, not {_shown(lines, -1)}")
     nodes = tuple(_node(number, line) for number, line in enumerate(lines[1:-1], 2))
-    return Graph(_literal(1, first[1]), nodes, last[1])
+    return Graph(_shape(1, first[1]), nodes, last[1])
 
 
 def _shown(lines, index):
@@ -66,8 +66,15 @@ def _node(number, line):
     module = given.pop(_MODULE, "")
     if None in given or not all(isinstance(each, str) for each in (*inputs, module)):
         raise GraphError(f"Graph line {number} must name its inputs and its module, not {line!r}")
-    return Node(found["name"], call.func.id, inputs, _literal(number, found["shape"]), given,
-                module)
+    return Node(found["name"], call.func.id, inputs, _shape(number, found["shape"]), given, module)
+
+
+def _shape(number, text):
+    shape = _literal(number, text)
+    if not isinstance(shape, tuple) or not all(isinstance(size, int) and size > 0
+                                               for size in shape):
+        raise GraphError(f"Graph line {number} must have a shape of positive integers, not {text}")
+    return shape
 
 
 def _literal(number, source):

@@ -62,6 +62,7 @@ def _check_input(given):
             and all(_is_number(each) and math.isfinite(each) for each in values)))
     given.demand("gain", "given where shift is", (given.value["gain"] is None)
                  == (given.value["shift"] is None))
+    given.demand("kept", "true or false", isinstance(given.get("kept"), bool))
     stored, folded = tuple(shape), given.get("folded")
     if folded is not None:
         inner = given.entry("folded")

@@ -225,8 +225,9 @@ class ReferenceMachine:
         self._send(answers, Opcode.DONE, [len(executed)])
 
     def _fetch(self, number):
-        start = number * len(DESCRIPTOR)
-        words = self.memories[Memory.PROGRAM][0, start:start + len(DESCRIPTOR), 0]
+        # Words behind the last field are not fetched.
+        start, used = number * len(DESCRIPTOR), DESCRIPTOR.used
+        words = self.memories[Memory.PROGRAM][0, start:start + used, 0]
         # Words are checked in turn, so an earlier violation comes before the memory's end.
         limits = descriptor_limits(self.config)
         valid = DESCRIPTOR.pack(**{name: low for name, (low, _high) in limits.items()})
@@ -234,9 +235,9 @@ class ReferenceMachine:
         violation = first_violation(self.config, whole)
         if violation is not None and violation[0] < len(words):
             raise _Fault(ErrorCode.DESCRIPTOR, start + violation[0])
-        if len(words) < len(DESCRIPTOR):
+        if len(words) < used:
             raise _Fault(ErrorCode.DESCRIPTOR, max(start, self.config.program_depth))
-        return DESCRIPTOR.unpack(words)
+        return DESCRIPTOR.unpack(whole)
 
     def _profile(self, first, executed):
         predicted = predict_run(self.config, executed)

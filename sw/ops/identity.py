@@ -47,9 +47,11 @@ class Dropout(Copy):
 
     def run(self, node, module, *inputs):
         """See :meth:`Operator.run`."""
-        if not node["channels"] or not module.training:
-            return module(*inputs)
         (x,) = inputs
+        if not node["channels"]:
+            return module(x)
+        if not module.training:
+            return x
         return F.dropout1d(x.flatten(2), node["p"]).reshape(x.shape)
 
 

@@ -50,10 +50,7 @@ class Matrix(Operator):
         if quantizer is None:
             raise Refused("must be quantized: pass the model through quantize_ first")
         weight = module.weight.unsqueeze(2) if module.weight.dim() == 3 else module.weight
-        planes = quantizer.planes(weight)
-        if planes.offset:
-            raise Refused(f"must have weights of offset 0, not {planes.offset!r}")
-        return planes
+        return quantizer.planes(weight)
 
     def terms(self, node, module, value, weights, **options):
         """The sum of one term a part of what is read.

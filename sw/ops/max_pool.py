@@ -1,11 +1,12 @@
 """Maximum over windows: of codes, which rise with what they stand for."""
 
+import torch
 import torch.nn.functional as F
 from torch import nn
 
 from .operator import Operator, Refused, register
 
-__all__ = ["MaxPool", "as_edges", "as_plane", "pool_attributes"]
+__all__ = ["CodeOrder", "MaxPool", "as_edges", "as_plane", "pool_attributes"]
 
 
 def pool_attributes(call, axes, source):
@@ -40,8 +41,39 @@ def pool_attributes(call, axes, source):
     return {"window": window, "stride": stride, "padding": padding}
 
 
+class CodeOrder(nn.Module):
+    """Ranks of quantized values by their codes, for quantizers whose values do not rise with them.
+    """
+
+    def __init__(self):
+        super().__init__()
+        # Not registered: the quantizers belong to the network.
+        self.__dict__["_sources"] = ()
+
+    def read_from(self, *sources):
+        """Says where the values come from: channels and quantizer of every part."""
+        self.__dict__["_sources"] = sources
+
+    def forward(self, x):
+        """Codes of quantized values, as floats of their dtype."""
+        parts = x.detach().split([channels for channels, _ in self._sources], dim=1)
+        return torch.cat([part if source is None else _ranks(part, source) for part, (_, source)
+                          in zip(parts, self._sources, strict=True)], dim=1)
+
+
+def _ranks(x, quantizer):
+    levels = torch.from_numpy(quantizer.codebook().reconstruct()).to(x.dtype)
+    order = levels.argsort(stable=True)
+    middles = (levels[order][1:] + levels[order][:-1]) / 2
+    return order[torch.bucketize(x.contiguous(), middles)].to(x.dtype)
+
+
 class MaxPool(Operator):
-    """``torch.nn.MaxPool2d`` and ``MaxPool1d``, and their functional forms."""
+    """``torch.nn.MaxPool2d`` and ``MaxPool1d``, and their functional forms.
+
+    In a quantized network the largest code wins, as on the machine; a node has the attribute
+    ``order``, channels and quantizer of every part, where that need not be the largest value.
+    """
 
     name = "max_pool"
     aten = ("max_pool2d", "max_pool1d")
@@ -63,7 +95,12 @@ class MaxPool(Operator):
     def run(self, node, module, *inputs):
         """See :meth:`Operator.run`."""
         function = F.max_pool1d if len(node["window"]) == 1 else F.max_pool2d
-        return function(*inputs, node["window"], node["stride"], node["padding"])
+        options = node["window"], node["stride"], node["padding"]
+        if module is None:
+            return function(*inputs, *options)
+        (x,) = inputs
+        places = function(module(x), *options, return_indices=True)[1]
+        return x.flatten(2).gather(2, places.flatten(2)).reshape(places.shape)
 
     def lower(self, node, module, fuser, *inputs):
         """See :meth:`Operator.lower`."""

@@ -6,7 +6,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from .batch_norm import Affine
-from .grid import GridTerm, to_integers
+from .grid import to_integers
+from .grid_term import GridTerm
 
 __all__ = ["SnappedActivation", "SnappedLayer", "SnappedTerm"]
 

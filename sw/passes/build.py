@@ -1,6 +1,7 @@
 """From a quantized graph and tensors to a network that can be trained."""
 
 from ..graph.model import GraphModel, build_modules
+from ..ops.max_pool import CodeOrder
 from ..ops.registry import OPERATORS
 from ..ops.support import check_layer
 from ..quantizers.pixels import NormedPixels, PixelQuantizer
@@ -31,12 +32,15 @@ def build(graph, state, scheme):
     for node in graph.nodes:
         if node.op == "quantize":
             modules[node.module] = _quantizer(node, scheme)
+        elif "order" in node.attributes:
+            modules[node.module] = CodeOrder()
         elif "weights" in node.attributes:
             modules[node.module] = _layer(node, modules[node.module], scheme)
     for node in graph.nodes:
-        if "weights" in node.attributes:
-            modules[node.module].read_from(*((channels, modules.get(name))
-                                             for channels, name in node["pads"]))
+        for attribute in ("pads", "order"):
+            if attribute in node.attributes:
+                modules[node.module].read_from(*((channels, modules.get(name))
+                                                 for channels, name in node[attribute]))
     return GraphModel(graph, modules)
 
 

@@ -17,6 +17,7 @@ from ..ops.limits import (
 )
 from ..quantizers import ActivationQuantizer
 from .fuse import fuse
+from .snap import snapped_layer
 
 __all__ = ["check_network"]
 
@@ -33,6 +34,8 @@ def check_network(network):
     ------
     FrontendError
         If a node, a number or a size is beyond the format, whatever the machine.
+    SnapError
+        If codes of more than 4 bits cannot be found by multiplication.
     """
     if isinstance(network, GraphModel):
         for name, module in network.named_modules():
@@ -48,6 +51,7 @@ def check_network(network):
                 weight_planes=term.weights.count, activation_planes=term.part.codebook.count))
         if layer.quantizer is not None and layer.quantizer.bits > MAX_CODE_BITS:
             _demand("Activation", layer.activation, _curved(layer))
+            snapped_layer(layer)
         if layer.pool is not None:
             _demand("Pool behind layer", layer.name, broken_pool_limit(*layer.pool[1:3]))
 

@@ -21,7 +21,7 @@ from .allocate import (
 from .demands import check_network
 from .describe import describe_network
 from .emit import LayerEmitter
-from .layouts import lay_out, walks
+from .layouts import arrange
 from .plan import plan_layer
 from .prepare import prepare_network
 
@@ -100,23 +100,18 @@ def _emit(network, config, prepared, plans, images, align, keep_input):
     memory = {key: Bump() for key in (
         Memory.PROGRAM, Memory.TERMS, Memory.TAPS, Memory.PAIRS, Memory.WEIGHTS, Memory.SCALES,
         Memory.PARAMETERS)}
-    walked, pitches = walks(plans, prepared, config, images, align)
-    writers = {plan.layer.name: (plan.layer, walk)
-               for plan, walk in zip(plans, walked, strict=True)} | {"input": (None, None)}
-    laid_out = {name: lay_out(name, *writers[name], pitches.get(name), prepared, config, images)
-                for name in prepared.shapes}
-    maps = {name: layout for name, (layout, _turns) in laid_out.items()}
+    arrangement = arrange(plans, prepared, config, images, align=align)
+    maps = arrangement.maps
     padding = PaddingWords([
         padding_pattern(term, *_source(term, prepared), config)
         for plan in plans for term in plan.terms])
     addresses, used = _allocate(plans, maps, len(padding.words), keep_input)
     check_usage({Memory.ACTIVATIONS: used}, config)
 
-    emitter, pads, fields = LayerEmitter(config, memory, maps, addresses), iter(
-        padding.addresses), []
-    for plan, walk in zip(plans, walked, strict=True):
-        turns = laid_out[plan.layer.name][1] if plan.layer.name in laid_out else 1
-        fields.append(emitter.fields(plan, walk, turns, [next(pads) for _ in plan.terms]))
+    emitter, pads = LayerEmitter(config, memory, maps, addresses), iter(padding.addresses)
+    fields = [emitter.fields(plan, walk, arrangement.turns.get(plan.layer.name, 1),
+                             [next(pads) for _ in plan.terms])
+              for plan, walk in zip(plans, arrangement.walks, strict=True)]
     check_usage({key: bump.used for key, bump in memory.items()}, config)
     limits = descriptor_limits(config)
     for plan, values in zip(plans, fields, strict=True):
@@ -132,7 +127,7 @@ def _emit(network, config, prepared, plans, images, align, keep_input):
             sections += build_sections(key, contents, start)
     sections += build_sections(Memory.ACTIVATIONS,
                                np.repeat(padding.words[None], config.rows, axis=0))
-    metadata = describe_network(network, prepared, plans, images, maps, addresses)
+    metadata = describe_network(network, prepared, plans, images, maps, addresses, keep_input)
     metadata["usage"] = {key.name.lower(): int(value) for key, value in sorted(usage.items())}
     return Image(config, metadata, np.concatenate(sections))
 

@@ -7,7 +7,7 @@ import numpy as np
 __all__ = ["describe_network"]
 
 
-def describe_network(network, prepared, plans, batch, maps, addresses):
+def describe_network(network, prepared, plans, batch, maps, addresses, keep_input):
     """Metadata of an image: what driver, estimate and user want to know beyond the program.
 
     Parameters
@@ -21,6 +21,8 @@ def describe_network(network, prepared, plans, batch, maps, addresses):
         Layouts of the input and of the maps that are stored, by name of layer.
     addresses : dict of str to int
         Where they lie.
+    keep_input : bool
+        Whether no layer overwrites the input.
 
     Returns
     -------
@@ -39,7 +41,7 @@ def describe_network(network, prepared, plans, batch, maps, addresses):
             "gain": None if encoder.gain is None else _floats(encoder.gain),
             "shift": None if encoder.shift is None else _floats(encoder.shift),
             "folded": None if prepared.folded is None else _folded(prepared.folded),
-            **describe_map("input")},
+            "kept": keep_input, **describe_map("input")},
         "layers": [_layer(network, prepared, plan, describe_map) for plan in plans],
     }
 

@@ -52,7 +52,7 @@ class LayerEmitter:
         Parameters
         ----------
         plan : LayerPlan
-        walk : Walk
+        walk : sw.machine.walk.Walk
         turns : int
             Turns in which its map is written.
         pads : list of int

@@ -18,6 +18,7 @@ from ..graph.head import FUNCTIONS, Head
 from ..graph.model import GraphModel
 from ..ops.batch_norm import Affine
 from ..ops.function import Applied
+from ..ops.grid import SnapError
 from ..ops.operator import Refused, as_map
 from ..ops.registry import OPERATORS, supported
 from ..ops.values import Fused, Map, Part, Raw, Sum, identity
@@ -83,6 +84,8 @@ def fuse(network):
     FrontendError
         If the network is not quantized, or an operator has no meaning to the machine where it
         stands.
+    SnapError
+        If a weight or an activation has no planes yet, or cannot have them.
     """
     if not isinstance(network, nn.Module):
         raise FrontendError(f"Model must be a torch.nn.Module, not {network!r}")
@@ -113,7 +116,8 @@ def _named(node):
     except FrontendError:
         raise
     except ValueError as error:
-        raise FrontendError(f"Layer {node.name!r} cannot be snapped: {error}") from None
+        what = "Activation" if node.op == "quantize" else "Layer"
+        raise SnapError(f"{what} {node.name!r} cannot be snapped: {error}") from None
 
 
 class Fuser:

@@ -1,6 +1,7 @@
 """quantize_: turns a float torch model into a quantized network that trains and compiles."""
 
 import numbers
+from dataclasses import replace
 
 from ..graph.errors import FrontendError
 from ..graph.export import export
@@ -10,6 +11,7 @@ from ..quantizers import get_scheme
 from .build import build
 from .check import check_network
 from .normalize import normalize
+from .places import Places, origin_of
 
 __all__ = ["PADDINGS", "quantize_", "quantize_graph"]
 
@@ -118,11 +120,11 @@ def quantize_graph(graph, scheme, *, input_bits=8, input_step=1 / 255, padding="
     if not matrices:
         raise FrontendError("Model must hold a convolution or linear layer, and has none; "
                             f"supported: {supported()}")
-    origin = _origin(graph)
+    origin = origin_of(graph)
     writer = _Writer(graph, scheme, padding)
     if origin == INPUT:
         writer.pixels(INPUT, codes="pixels", bits=input_bits, step=float(input_step))
-    places = _Places(graph, left_out, origin).found - {origin}
+    places = Places(graph, left_out, origin).found - {origin}
     for node in graph.nodes:
         if node.name in matrices and node.module not in left_out:
             edge = node.name in (matrices[0], matrices[-1])
@@ -133,104 +135,6 @@ def quantize_graph(graph, scheme, *, input_bits=8, input_step=1 / 255, padding="
     return writer.graph()
 
 
-def _origin(graph):
-    """The value that the input's codes stand for: the input, or what a batch norm alone makes of
-    it, which the host then does."""
-    origin = name = INPUT
-    while len(readers := graph.readers(name)) == 1 and name != graph.output:
-        kind = OPERATORS[readers[0].op].kind
-        if kind not in ("passing", "layout", "affine") or origin != INPUT:
-            break
-        name = readers[0].name
-        origin = name if kind == "affine" else origin
-    return origin
-
-
-class _Places:
-    """Finds the values that must be codes.
-
-    A layer sums terms: convolutions of maps, maps themselves, and one that ends in a ReLU, if it
-    comes first. So a value is one of ``codes``, ``linear`` (a sum of terms), ``rectified`` (a ReLU
-    over that), ``clamped`` (something added to that), ``knotted`` (a function of that) and
-    ``curved`` (what else a function makes).
-    """
-
-    def __init__(self, graph, left_out, origin):
-        self.graph, self.found, self.states = graph, {origin}, {INPUT: "codes"}
-        self.left_out, uses = left_out, graph.uses()
-        self.host = _host(graph, uses)
-        for node in graph.nodes:
-            self.states[node.name] = self.visit(node, OPERATORS[node.op].kind)
-            if uses[node.name] > 1:
-                self.need(node.name)
-
-    def root(self, name):
-        """The value itself behind what only passes it on; None for codes that a pool makes."""
-        while name != INPUT:
-            node = self.graph[name]
-            kind = OPERATORS[node.op].kind
-            if kind == "coded":
-                return None
-            if kind not in ("passing", "layout"):
-                return name
-            name = node.inputs[0]
-        return name
-
-    def state(self, name):
-        root = self.root(name)
-        return "codes" if root is None or root in self.found else self.states[root]
-
-    def need(self, name):
-        root = self.root(name)
-        if root is not None and root not in self.left_out:
-            self.found.add(root)
-
-    def visit(self, node, kind):
-        """State of a node's value; marks what it needs as codes."""
-        if kind in ("matrix", "coded"):
-            if node.module not in self.left_out or not node.module:
-                for name in node.inputs:
-                    self.need(name)
-            return "linear"
-        if kind == "sum":
-            return self.sum(node)
-        state = self.state(node.inputs[0])
-        if kind == "affine":
-            if state in ("clamped", "knotted") and node.name not in self.host:
-                # A negative gain would make the clamped sum fall, and staircases rise.
-                self.need(node.inputs[0])
-                state = "codes"
-            return "linear" if state in ("codes", "linear") else "curved"
-        if kind == "last":
-            return "curved"
-        if kind == "function" and state in ("clamped", "knotted"):
-            return "knotted"
-        if kind == "function":
-            return "rectified" if node.op == "relu" and state in ("codes", "linear") else "curved"
-        return state
-
-    def sum(self, node):
-        first = None
-        for name in node.inputs:
-            state = self.state(name)
-            ends = state in ("rectified", "clamped")
-            if state in ("curved", "knotted") or ends and first is not None:
-                self.need(name)
-            elif ends:
-                first = name
-        return "linear" if first is None else "clamped"
-
-
-def _host(graph, uses):
-    """Nodes behind the last layer, which the host computes."""
-    found, name = set(), graph.output
-    while uses[name] == 1 and name != INPUT and OPERATORS[graph[name].op].kind in (
-            "affine", "function", "last", "layout", "passing"):
-        found.add(name)
-        (name,) = graph[name].inputs
-    return found
-
-
 class _Writer:
     """Writes the quantized graph, node by node."""
 
@@ -238,6 +142,7 @@ class _Writer:
         self.source, self.scheme, self.padding = graph, scheme, padding
         self.signed = scheme.activation_quantizer().signed
         self.absorbs = scheme.activation_quantizer().absorbs
+        self.rising = scheme.activation_quantizer().rising
         self.nodes, self.positive, self.renamed = {}, {INPUT: True}, {}
 
     def pixels(self, origin, **attributes):
@@ -268,6 +173,8 @@ class _Writer:
             return
         if OPERATORS[node.op].kind == "matrix" and "weights" in node.attributes:
             node = node.changed(pads=tuple(self.pads(inputs[0])))
+        if node.op == "max_pool" and not self.rising:
+            node = replace(node.changed(order=tuple(self.sources(inputs[0]))), module=node.name)
         self.nodes[node.name] = node
         self.positive[node.name] = OPERATORS[node.op].positive(
             node, *(self.positive[name] for name in inputs))
@@ -277,20 +184,27 @@ class _Writer:
                 f"{node.name}.quantizer", node.name, node.shape,
                 codes="signed" if both else "scheme")
 
-    def pads(self, name):
-        """Channels and quantizer of every part of a map; no quantizer: true zeros."""
+    def sources(self, name):
+        """Channels and quantizer of every part of a map; no quantizer: there is none, or averages
+        of codes that have no zero."""
         node = self.nodes.get(name)
-        if node is None or node.op not in OPERATORS:
+        if node is None:
             return [(self.source.in_shape[0], "")]
         kind = OPERATORS[node.op].kind
         if kind == "quantize":
-            zero = self.padding == "zero" and not node["positive"]
-            return [(node.shape[0], "" if zero else name)]
-        if kind in ("coded", "passing", "layout"):
-            parts = [part for each in node.inputs for part in self.pads(each)]
-            averaged = node.op == "average_pool" and not self.positive[name]
-            return [(channels, "") for channels, _ in parts] if averaged else parts
-        return [(node.shape[0], "")]
+            return [(node.shape[0], name)]
+        if kind not in ("coded", "passing", "layout"):
+            return [(node.shape[0], "")]
+        parts = [part for each in node.inputs for part in self.sources(each)]
+        averaged = node.op == "average_pool" and not self.positive[name]
+        return [(channels, "") for channels, _ in parts] if averaged else parts
+
+    def pads(self, name):
+        """Channels of every part of a map, and the quantizer whose code it is padded with; none:
+        true zeros."""
+        return [(channels, "" if source and self.padding == "zero"
+                 and not self.nodes[source]["positive"] else source)
+                for channels, source in self.sources(name)]
 
     def graph(self):
         """What has been written."""

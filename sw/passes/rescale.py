@@ -65,7 +65,7 @@ def rescale(layer, codes, bits, scale_bits, acc_bits):
     Raises
     ------
     SnapError
-        If what is wanted is no line: off by more than one code somewhere.
+        If what is wanted is no line, or one that the widths do not hold.
     """
     low, high = bounds(layer)
     outputs, top = len(low), (1 << bits) - 1
@@ -73,7 +73,11 @@ def rescale(layer, codes, bits, scale_bits, acc_bits):
         thresholds = search(codes, np.full(outputs, -_FAR), np.full(outputs, _FAR), top + 1)
     except StaircaseError as error:
         raise SnapError(f"Layer {layer.name!r} cannot be re-quantized: {error}") from None
-    slope, start = _lines(thresholds, codes)
+    slope, start, bent = _lines(thresholds, codes)
+    if bent.any():
+        raise SnapError(f"Layer {layer.name!r} must have codes of even steps behind nothing but "
+                        f"batch norms and a clip, to be re-quantized to {bits} bits; channel "
+                        f"{int(bent.argmax())} does not")
     shift = max(int(np.maximum(-low, high + 1).max()).bit_length() - (FACTOR_BITS - 1), 0)
     # A shifted accumulator is half a unit too small on average.
     start = start + slope * ((1 << shift) - 1) / 2
@@ -94,9 +98,9 @@ def rescale(layer, codes, bits, scale_bits, acc_bits):
     given = np.clip((((probes >> shift) * multipliers + addends) >> down), 0, top)
     wrong = np.argwhere(np.abs(given - codes(probes)) > 1)
     if len(wrong):
-        raise SnapError(f"Layer {layer.name!r} must have codes of even steps behind nothing but "
-                        f"batch norms and a clip, to be re-quantized to {bits} bits; channel "
-                        f"{int(wrong[0][1])} does not")
+        raise SnapError(f"Layer {layer.name!r} channel {int(wrong[0][1])} must have steps of its "
+                        f"{bits}-bit codes that a multiplication by {scale_bits} bits can tell "
+                        "apart: its accumulators reach too far beyond them")
     return found
 
 
@@ -107,14 +111,19 @@ def bounds(layer):
 
 
 def _lines(thresholds, codes):
-    """Slope and start of the line through the thresholds of every channel, in codes."""
+    """Slope and start of the line through the thresholds of every channel, in codes, and whether
+    they lie on no line."""
     inside = (thresholds > -_FAR) & (thresholds <= _FAR)
     number = np.arange(1, thresholds.shape[1] + 1)
     constant = codes(np.zeros((1, len(thresholds)), dtype=np.int64))[0]
     slope, start = np.zeros(len(thresholds)), constant + 0.5
+    bent = np.zeros(len(thresholds), dtype=bool)
     for channel in np.flatnonzero(inside.sum(axis=1) > 1):
         wanted, at = number[inside[channel]], thresholds[channel, inside[channel]] - 0.5
         if at[-1] > at[0]:
             slope[channel] = (wanted[-1] - wanted[0]) / (at[-1] - at[0])
-            start[channel] = np.mean(wanted - slope[channel] * at)
-    return slope, start
+            off = wanted - slope[channel] * at
+            start[channel] = np.mean(off)
+            # A threshold is a whole number, so it may be off by a step of the accumulator.
+            bent[channel] = np.ptp(off) > 0.2 + 2 * slope[channel]
+    return slope, start, bent

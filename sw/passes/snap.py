@@ -14,7 +14,8 @@ from .fuse import fuse
 from .rescale import rescale
 from .staircase import accumulator_function
 
-__all__ = ["Affine", "SnapError", "SnappedActivation", "SnappedLayer", "SnappedModel", "snap"]
+__all__ = ["Affine", "SnapError", "SnappedActivation", "SnappedLayer", "SnappedModel", "snap",
+           "snapped_layer"]
 
 
 class SnappedModel(nn.Module):
@@ -140,11 +141,12 @@ def snap(model, scale_bits=16, acc_bits=32):
     if isinstance(model, SnappedModel):
         return model
     fusion = fuse(model)
-    return SnappedModel(fusion, [_snapped(fused, scale_bits, acc_bits)
+    return SnappedModel(fusion, [snapped_layer(fused, scale_bits, acc_bits)
                                  for fused in fusion.layers])
 
 
-def _snapped(fused, scale_bits, acc_bits):
+def snapped_layer(fused, scale_bits=16, acc_bits=32):
+    """One layer on the grid, with what makes its codes; parameters as of :func:`snap`."""
     layer = SnappedLayer(fused, scale_bits, acc_bits)
     if fused.quantizer is not None:
         exact = SnappedActivation(layer, fused.quantizer)

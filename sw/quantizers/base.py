@@ -149,6 +149,9 @@ class ActivationQuantizer(nn.Module):
         Whether :meth:`calibrate` takes the place of training.
     signed : bool
         Whether there are values below 0.
+    rising : bool
+        Whether values rise with codes. Where they do not, the maximum of codes is not that of
+        their values.
     absorbs : tuple of str
         Functions (operators of :mod:`sw.ops`) that it takes the place of where they stand right
         before it. An unsigned quantizer clips at 0 itself, so a ReLU there changes nothing.
@@ -156,6 +159,7 @@ class ActivationQuantizer(nn.Module):
 
     graph_role = "quantizer"
     signed = False
+    rising = True
     absorbs: tuple = ("relu",)
     decay = 0.0
     post_training = False

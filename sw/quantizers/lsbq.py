@@ -99,6 +99,9 @@ class LsbqActivation(ActivationQuantizer):
         if not 0 <= momentum <= 1:
             raise ValueError(f"LsbqActivation momentum must be from 0 to 1, not {momentum!r}")
         self.method = method
+        # Each plane of a greedy method is the best one for what those before it leave: nothing
+        # says that it is the smaller one.
+        self.rising = not method.startswith("greedy") or self.bits == 1
         self.clamp = float(clamp)
         self.momentum = float(momentum)
         self.averages = check_choice("LsbqActivation averages", averages, AVERAGES)

@@ -1,0 +1,52 @@
+"""Random networks of all operators, in all schemes: torch is the integers, and every pass is held
+against what it was given."""
+
+import pytest
+import torch
+
+from tests.graphs import random_net
+from xnorloom.sw.graph.errors import FrontendError
+from xnorloom.sw.graph.text import parse, to_text
+from xnorloom.sw.passes.golden import check_codes, check_fused
+from xnorloom.sw.passes.lower import lower
+from xnorloom.sw.passes.quantize import quantize_
+from xnorloom.sw.passes.snap import snap
+from xnorloom.sw.quantizers import SCHEMES
+
+NAMES = sorted(SCHEMES)
+
+
+def quantized(seed):
+    """A random network in evaluation mode, with activation scales of a few batches."""
+    model = random_net(seed, signal=seed % 4 == 0)
+    network = quantize_(model, NAMES[seed % len(NAMES)], in_shape=model.in_shape, input_bits=3,
+                        input_step=0.25, padding=("code", "zero")[seed // 2 % 2]).train()
+    images = torch.randint(0, 8, (8, *model.in_shape)) / 4
+    for _ in range(6):
+        network(images)
+    return network.eval(), images
+
+
+def check(seed):
+    try:
+        network, images = quantized(seed)
+    except FrontendError as error:
+        # Averages of uneven levels have limits of their own.
+        assert "average" in str(error)
+        return
+    assert parse(to_text(network.graph)) == network.graph
+    snapped = snap(network)
+    check_fused(network, snapped)
+    check_codes(snapped, lower(snapped))
+    assert snapped(images).shape == network(images).shape
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_integers_are_torch(seed):
+    check(seed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(30, 300))
+def test_integers_are_torch_in_many_networks(seed):
+    check(seed)
