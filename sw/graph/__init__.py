@@ -1,1 +1,1 @@
-"""Networks as graphs: a float or quantized one as torch has it, and the integer network below it."""
+"""Networks as graphs: float and quantized ones of torch, and the integer network below them."""
