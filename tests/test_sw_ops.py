@@ -53,7 +53,8 @@ CALLS = {
     "norm": lambda m, x: F.batch_norm(x, m.mean, m.variance, m.bias, m.bias),
     "plain norm": lambda m, x: F.batch_norm(x, m.mean, m.variance),
     "max": lambda m, x: F.max_pool2d(x, 3, 2, 1), "max one": lambda m, x: F.max_pool2d(x, (1, 2)),
-    "average": lambda m, x: F.avg_pool2d(x, 2), "adaptive": lambda m, x: F.adaptive_avg_pool2d(x, 4),
+    "average": lambda m, x: F.avg_pool2d(x, 2),
+    "adaptive": lambda m, x: F.adaptive_avg_pool2d(x, 4),
     "mean": lambda m, x: x.mean((2, 3)), "mean kept": lambda m, x: x.mean((-1, -2), keepdim=True),
     "add": lambda m, x: x + x.relu(), "add in place": lambda m, x: x.relu().add_(x),
     "cat": lambda m, x: torch.cat([x, x.tanh()], 1), "concat": lambda m, x: torch.concat([x, x], 1),
@@ -167,7 +168,7 @@ def test_exact_functions_give_one_answer_for_one_number():
 @pytest.mark.parametrize("bits", [1, 2, 4])
 def test_even_levels_around_zero(bits):
     quantizer = SymmetricActivation(bits)
-    with pytest.raises(ValueError, match="^SymmetricActivation has no clipping level; run a batch "):
+    with pytest.raises(ValueError, match="^SymmetricActivation has no clipping level; run a "):
         quantizer.codebook()
     x = torch.randn(400, generator=torch.Generator().manual_seed(0), requires_grad=True)
     quantizer(x).sum().backward()
@@ -219,3 +220,47 @@ def test_an_average_of_even_codes_is_their_sum():
         assert last.terms[0].kernel == ((1, 1) if pooled else (2, 2))
         assert last.terms[0].stride == ((1, 1) if pooled else (2, 2))
     assert isinstance(registry.OPERATORS["average_pool"], AveragePool)
+
+
+class Forked(nn.Module):
+    """A map that a pool reads, and a layer besides."""
+
+    def __init__(self, pool):
+        super().__init__()
+        self.stem, self.one, self.two = (nn.Conv2d(2, 3, 3, padding=1), nn.Conv2d(3, 2, 1),
+                                         nn.Conv2d(3, 2, 1, stride=2))
+        self.pool = pool
+
+    def forward(self, x):
+        x = torch.relu(self.stem(x))
+        return self.one(self.pool(x)) + self.two(x)
+
+
+@pytest.mark.parametrize("scheme", ["pact-sawb-w2a2", "lsbq-w1a1", "lsbq-w1g3"])
+@pytest.mark.parametrize("pool", [nn.MaxPool2d(2), nn.AvgPool2d(2)])
+def test_a_map_that_is_read_pooled_and_as_it_is_becomes_two(scheme, pool):
+    torch.manual_seed(0)
+    network = quantize_(Forked(pool), scheme, in_shape=SHAPE)
+    for _ in range(3):
+        network(torch.rand(8, *SHAPE))
+    layers = {layer.name: layer for layer in lower_model(network.eval())[0].layers}
+    assert layers["stem"].pool is None
+    averaged = isinstance(pool, nn.AvgPool2d) and scheme == "lsbq-w1g3"
+    assert list(layers) == (["stem", "one"] if averaged else ["stem", "pool", "one"])
+    if not averaged:
+        copied = layers["pool"]
+        assert copied.terms[0].source == "stem" and copied.terms[0].blocks == 3
+        assert copied.pool is not None
+
+
+@pytest.mark.parametrize("scheme", ["syq-row-wta4", "syq-pixel-wta4"])
+def test_an_average_too_wide_for_a_code_repeats_the_weights_of_its_reader(scheme):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(2, 3, 1), nn.ReLU(), nn.AvgPool2d(5), nn.Conv2d(3, 4, 2),
+                          nn.ReLU(), nn.Flatten(), nn.Linear(16, 2))
+    network = quantize_(model, scheme, in_shape=(2, 15, 15))
+    network(torch.rand(8, 2, 15, 15))
+    lowered, _snapped = lower_model(network.eval())
+    assert lowered.layers[0].pool is None
+    (term,) = lowered.layers[1].terms
+    assert term.kernel == (10, 10) and term.stride == (5, 5) and term.grouping != "layer"

@@ -1,1 +1,1 @@
-"""Networks as graphs: the torch side's trace, and the integer network below it."""
+"""Networks as graphs: float and quantized ones of torch, and the integer network below them."""
