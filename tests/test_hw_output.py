@@ -3,6 +3,7 @@
 them, and ends after the cycles it states."""
 
 import random
+from dataclasses import replace
 
 import pytest
 from amaranth.hdl import Cat
@@ -132,6 +133,14 @@ def test_layers_in_a_row():
     config, rng = _config((3, 2, 6, 1, 3)), random.Random(5)
     layers = [random_layer(rng, config, pool=pool)
               for pool in ("none", "max", "none", "sum", "max", "none", "none")]
+    _check(config, [(layer, _random_codes(rng, layer)) for layer in layers])
+
+
+def test_a_layer_follows_one_whose_last_pixel_takes_longer_than_its_last_word():
+    config, rng = _config((3, 2, 6, 1, 3)), random.Random(6)
+    pooled = random_layer(rng, config, pool="max", most=4)
+    layers = [layer for cycles in range(pooled.pool_cycles, pooled.pool_cycles + 16) for layer in (
+        replace(pooled, pool_cycles=cycles), random_layer(rng, config, most=4, tiles=6))]
     _check(config, [(layer, _random_codes(rng, layer)) for layer in layers])
 
 

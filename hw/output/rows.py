@@ -1,6 +1,6 @@
 """Keeps the pixels of a tile, and takes them at the pace of what follows."""
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Module, Mux, ResetInserter, Signal
 from amaranth.lib import memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
@@ -60,7 +60,8 @@ class RowQueue(wiring.Component):
         m = Module()
         rows, layer = self.config.rows, self.layer
         waiting = Signal(range(rows + 4))
-        m.d.comb += self.active.eq(waiting != 0)
+        # A layer with pooling may end before its last pixel does: what is left of it is dropped.
+        m.d.comb += self.active.eq((waiting != 0) & ~self.begin)
         with m.If(self.row.valid != self.step):
             m.d.sync += waiting.eq(Mux(self.row.valid, waiting + 1, waiting - 1))
         with m.If(self.active):
@@ -98,7 +99,8 @@ class RowQueue(wiring.Component):
         m.submodules.rows = rows = memory.Memory(
             shape=len(self.codes), depth=depth, init=[], attrs={"ram_style": "distributed"})
         write, read = rows.write_port(), rows.read_port(domain="comb")
-        m.submodules.stepped = stepped = Delay(1, self.late)
+        stepped = Delay(1, self.late)
+        m.submodules.stepped = ResetInserter(self.begin)(stepped)
         m.d.comb += [write.en.eq(self.row.valid), write.data.eq(self.row.payload),
                      stepped.i.eq(self.step), self.codes.eq(read.data)]
         m.d.sync += [write.addr.eq(write.addr + self.row.valid),
