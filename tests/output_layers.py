@@ -231,8 +231,10 @@ def _random_pool(rng, pool, size):
     step = tuple(rng.choice([1, 1, 2, 2, 3, 4, 15]) for _ in size)
     # A window begins on the map, and has a pixel of it.
     before = tuple(rng.randrange(length) for length in window)
-    pooled = tuple(max(1, -(-(length + first) // stride) - rng.choice([0, 0, 0, 1]))
-                   for length, first, stride in zip(size, before, step))
+    # Some have no windows that reach beyond the map, so that pixels may lie behind the last one.
+    pooled = tuple(
+        max(1, -(-(length + first) // stride) - rng.choice([0, 0, 1, taps // stride]))
+        for length, first, stride, taps in zip(size, before, step, window))
     return {"window": window, "step": step, "before": before, "pooled": pooled}
 
 

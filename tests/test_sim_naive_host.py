@@ -36,6 +36,9 @@ from tests.naive_pack import (
     PARAMETERS,
     PROFILE,
     PROGRAM,
+    SCALES,
+    TAPS,
+    TERMS,
     WEIGHTS,
     Packed,
     Shape,
@@ -245,8 +248,13 @@ def wrong_program(rng, shape):
         name, value = wrong[int(rng.integers(len(wrong)))]
         expected = 9, start + DESCRIPTOR[name][0]
     else:
-        name, value = "weight_base", shape.weight_depth
-        expected = 10, WEIGHTS | packed.first + number << 8
+        outside = [("weight_base", WEIGHTS), ("term_base", TAPS), ("scale_base", SCALES),
+                   ("parameter_base", PARAMETERS)]
+        if not fields["raw"]:
+            outside.append(("out_base", ACTIVATIONS))
+        name, memory = outside[int(rng.integers(len(outside)))]
+        value = shape.memories[TERMS if name == "term_base" else memory][1]
+        expected = 10, memory | packed.first + number << 8
     fields[name] = value
     words += payload(shape, [(PROGRAM, 0, start, naive_pack.descriptor(fields))])
     return [*frame(shape, IMAGE, words), *run_all], *expected

@@ -4,12 +4,15 @@ from collections import OrderedDict
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from xnorloom.sw import data
+from xnorloom.sw.graph.export import export
+from xnorloom.sw.graph.model import GraphModel, build_modules
 from xnorloom.sw.passes.quantize import quantize_
 from xnorloom.sw.quantizers.clipped import ClippedActivation
-from xnorloom.sw.quantizers.gpfq import GpfqConfig
+from xnorloom.sw.quantizers.gpfq import GpfqConfig, gpfq
 from xnorloom.sw.quantizers.gram import GramSums
 from xnorloom.sw.training.accuracy import accuracy
 from xnorloom.sw.training.calibrate import CalibrationError, calibrate_
@@ -53,19 +56,22 @@ def network():
     return net.eval()
 
 
-IMAGES = torch.rand(48, 2, 8, 8, generator=torch.Generator().manual_seed(1))
+SHAPE = (2, 8, 8)
+IMAGES = torch.rand(48, *SHAPE, generator=torch.Generator().manual_seed(1))
 
 
 def calibrated(config=None, images=IMAGES, **options):
     net = network()
-    model = quantize_(copy.deepcopy(net), config or GpfqConfig())
+    model = quantize_(copy.deepcopy(net), config or GpfqConfig(), in_shape=SHAPE)
     errors = calibrate_(model, net, images.split(16), **options)
     return model, net, errors
 
 
-def before(net, name):
-    """The part of a network that runs before a module."""
-    return net[:list(dict(net.named_children())).index(name)]
+def read_by(net, name, images=IMAGES):
+    """What a layer or activation of a network reads."""
+    if isinstance(net, GraphModel):
+        return net.inputs_of(name, images)[0].detach()
+    return net[:list(dict(net.named_children())).index(name)](images).detach()
 
 
 def patches(layer, x, pad_value):
@@ -87,8 +93,8 @@ def samples(model, net, name):
     """Analog and quantized inputs of a convolution that is not the first."""
     layer = net.get_submodule(name)
     pad_value = model.get_submodule(name).source.pad_value()
-    return (patches(layer, before(net, name)(IMAGES), 0.0),
-            patches(layer, before(model, name)(IMAGES), pad_value))
+    return (patches(layer, read_by(net, name), 0.0),
+            patches(layer, read_by(model, name), pad_value))
 
 
 @pytest.mark.parametrize("config", [GpfqConfig(), PaddedConfig(weight_bits=3, midrise=True)],
@@ -115,14 +121,13 @@ def test_the_first_layer_is_solved_for_rounded_images():
     config = GpfqConfig(edge_bits=None, weight_bits=2)
     model, net, errors = calibrated(config)
     assert list(errors) == ["conv1", "conv2", "conv3", "linear"]
-    x = patches(net.conv1, model.conv1.input_quantizer(IMAGES), 0.0)
+    x = patches(net.conv1, model.input_quantizer(IMAGES), 0.0)
     sums = GramSums(x.shape[1])
     sums.add(x, x)
     weight = net.conv1.weight.detach()
     wanted = config.weight_quantizer(weight).solve(weight, sums)
     assert torch.equal(model.conv1.weight, wanted)
-    with torch.no_grad():
-        x, xt = (before(each, "linear")(IMAGES) for each in (net, model))
+    x, xt = (read_by(each, "linear") for each in (net, model))
     sums = GramSums(x.shape[1])
     sums.add(x, xt)
     weight = net.linear.weight.detach()
@@ -134,8 +139,7 @@ def test_activations_are_calibrated_behind_quantized_layers():
     model, _, _ = calibrated()
     for name in ("act1", "act2", "act3"):
         fresh = ClippedActivation(4)
-        with torch.no_grad():
-            values = before(model, name)(IMAGES)
+        values = read_by(model, name)
         fresh.calibrate(lambda values=values: iter([values]))
         assert torch.equal(model.get_submodule(name).alpha, fresh.alpha)
 
@@ -150,8 +154,8 @@ def test_edge_layers_keep_their_weights():
 def test_correction_restores_the_mean():
     def lost(bias_correction):
         model, net, _ = calibrated(GpfqConfig(weight_bits=2, bias_correction=bias_correction))
-        return [float((before(model, name)(IMAGES) - before(net, name)(IMAGES)).mean((0, 2, 3))
-                      .abs().max()) for name in ("act2", "act3")]
+        return [float((read_by(model, name) - read_by(net, name)).mean((0, 2, 3)).abs().max())
+                for name in ("act2", "act3")]
 
     uncorrected, corrected = lost(False), lost(True)
     for without, remaining in zip(uncorrected, corrected, strict=True):
@@ -161,7 +165,7 @@ def test_correction_restores_the_mean():
 def test_a_layer_without_bias_and_norm_keeps_its_form():
     net = nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 4, bias=False), nn.ReLU(),
                         nn.Linear(4, 3))
-    model = quantize_(copy.deepcopy(net), "gpfq-w3a4")
+    model = quantize_(copy.deepcopy(net), "gpfq-w3a4", in_shape=(6,))
     keys = list(model.state_dict())
     calibrate_(model, net, [torch.rand(40, 6)])
     assert list(model.state_dict()) == keys
@@ -178,7 +182,7 @@ def test_batches_are_streamed_and_forgotten():
             yield fresh
 
     net = network()
-    calibrate_(quantize_(copy.deepcopy(net), "gpfq-w4a4"), net, batches)
+    calibrate_(quantize_(copy.deepcopy(net), "gpfq-w4a4", in_shape=SHAPE), net, batches)
     assert len(seen) > 100 and max(seen) <= 2
 
 
@@ -223,13 +227,10 @@ def changed(images, value):
      "Calibration images must be at least 32 in every pass over them, not 12"),
     ([], "Calibration images must be at least 32 in every pass over them, not 0"),
     (iter([IMAGES]), "Calibration images must be at least 32 in every pass over them, not 0"),
-    ([IMAGES[:, :1]],
-     "Layer 'conv1' must read calibration data of shape (n, 2, height, width), not (48, 1, 8, 8)"),
-    ([IMAGES[0]],
-     "Layer 'conv1' must read calibration data of shape (n, 2, height, width), not (2, 8, 8)"),
-    ([IMAGES[..., :4]], "Layer 'linear' must read calibration data of shape (n, 42), not (48, 21)"),
+    ([IMAGES[:, :1]], "Calibration images must have shape (2, 8, 8) each, not (1, 8, 8)"),
+    ([IMAGES[0]], "Calibration images must have shape (2, 8, 8) each, not (8, 8)"),
     ([IMAGES, IMAGES[..., :6]],
-     "Calibration images must all have shape (2, 8, 8), not (2, 8, 6)"),
+     "Calibration images must have shape (2, 8, 8) each, not (2, 8, 6)"),
     ([changed(IMAGES, torch.nan)], "Calibration images must be finite, not nan"),
     ([changed(IMAGES, torch.inf)], "Calibration images must be finite, not inf"),
     ([(IMAGES, torch.zeros(48))], "Calibration images must be float tensors, not tuple"),
@@ -237,14 +238,14 @@ def changed(images, value):
 ])
 def test_images_that_do_not_fit(batches, message):
     net = network()
-    model = quantize_(copy.deepcopy(net), "gpfq-w4a4")
+    model = quantize_(copy.deepcopy(net), "gpfq-w4a4", in_shape=SHAPE)
     with pytest.raises(CalibrationError) as caught:
         calibrate_(model, net, batches)
     assert str(caught.value) == message
 
 
 def other_kernel(net):
-    net.conv2 = nn.Conv2d(6, 8, 1)
+    net.conv2 = nn.Conv2d(6, 8, 1, stride=2)
 
 
 def unnamed_norm(net):
@@ -255,30 +256,35 @@ def unnamed_norm(net):
     (other_kernel,
      "Reference must have a tensor 'conv2.weight' of shape (8, 6, 3, 3), not (8, 6, 1, 1)"),
     (unnamed_norm, "Reference must have a tensor 'norm3.running_mean' of shape (7,), not None"),
-    (lambda net: quantize_(net, "gpfq-w4a4"),
+    (lambda net: quantize_(net, "gpfq-w4a4", in_shape=SHAPE),
      "Reference must be the float network, not a quantized one"),
+    (lambda net: nn.Sequential(nn.GELU()), ("Reference must be what the model was quantized from: "
+     "Node '0' (GELU) is not something the machine can run")),
 ])
 def test_references_that_do_not_fit(change, message):
     net = network()
-    model = quantize_(copy.deepcopy(net), "gpfq-w4a4")
-    change(net)
+    model = quantize_(copy.deepcopy(net), "gpfq-w4a4", in_shape=SHAPE)
+    net = change(net) or net
     with pytest.raises(CalibrationError) as caught:
         calibrate_(model, net, [IMAGES])
-    assert str(caught.value) == message
+    assert str(caught.value).startswith(message)
 
 
 def test_layers_are_named_where_calibration_fails():
     net = network()
-    model = quantize_(copy.deepcopy(net), GpfqConfig(sparsity="hard", threshold=9.0))
+    wide = GpfqConfig(sparsity="hard", threshold=9.0)
+    with pytest.raises(ValueError, match="^Layer 'conv2' cannot be quantized: Alphabet threshold "):
+        quantize_(copy.deepcopy(net), wide, in_shape=SHAPE)
+    model = quantize_(copy.deepcopy(net), wide, in_shape=SHAPE, torch_only=True)
     with pytest.raises(CalibrationError, match="^Layer 'conv2' cannot be calibrated: Alphabet "
                                                "threshold must be below the largest level"):
         calibrate_(model, net, [IMAGES])
-    model = quantize_(copy.deepcopy(net), "gpfq-w4a4")
+    model = quantize_(copy.deepcopy(net), "gpfq-w4a4", in_shape=SHAPE)
     model.norm3.running_mean.fill_(torch.nan)
     model.conv3.weight_quantizer.bias_correction = False
     with pytest.raises(CalibrationError) as caught:
         calibrate_(model, net, [IMAGES])
-    assert str(caught.value) == "Module 'act3' must read finite values in calibration"
+    assert str(caught.value) == "Node 'act3' must read finite values in calibration"
 
 
 def test_options_out_of_range():
@@ -288,7 +294,7 @@ def test_options_out_of_range():
     net = network()
     with pytest.raises(CalibrationError, match="^Model must have quantizers that are calibrated "
                                                "after training, and has none$"):
-        calibrate_(quantize_(copy.deepcopy(net), "pact-sawb-w2a2"), net, [IMAGES])
+        calibrate_(quantize_(copy.deepcopy(net), "pact-sawb-w2a2", in_shape=SHAPE), net, [IMAGES])
 
 
 def test_digits_without_any_retraining():
@@ -302,10 +308,54 @@ def test_digits_without_any_retraining():
     assert result.accuracy["quantized"] >= result.accuracy["float"] - 0.01
     digits = data.load("digits")
     ternary = quantize_(copy.deepcopy(result.float_model), GpfqConfig(weight_bits=1),
-                        input_bits=5, input_step=1 / 16)
+                        in_shape=(1, 8, 8), input_bits=5, input_step=1 / 16)
     fit(ternary, digits, teacher=result.float_model)
     assert len(ternary.conv2.weight.unique()) == 3
     assert accuracy(ternary, digits.test_images, digits.test_labels) > 0.9
     with pytest.raises(TrainError, match="^Training option 'teacher' must be the float network "
                                          "where a model is calibrated, not None$"):
         fit(ternary, digits)
+
+
+class Branches(nn.Module):
+    """Shortcuts, groups, a dilated and a 1-D-like kernel, functions instead of modules."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.one = nn.Conv2d(2, 6, 3), nn.Conv2d(6, 6, 3, padding=1, groups=3)
+        self.two = nn.Conv2d(6, 6, (1, 3), padding="same", dilation=2, bias=False)
+        self.norm, self.last = nn.BatchNorm2d(6), nn.Linear(6, 4)
+
+    def forward(self, x):
+        x = torch.relu(self.stem(x))
+        y = self.norm(self.two(torch.tanh(self.one(x))))
+        return self.last((x + y).relu().mean((2, 3)))
+
+
+def test_branches_and_groups_are_calibrated():
+    torch.manual_seed(0)
+    net = Branches().eval()
+    model = quantize_(copy.deepcopy(net), "gpfq-w4a4", in_shape=SHAPE)
+    errors = calibrate_(model, net, IMAGES.split(16))
+    assert list(errors) == ["one", "two"] and max(errors.values()) < 0.05
+    x, xt = read_by(model, "one"), read_by(model, "two")
+    # Each group alone, by the definition of the quantizer.
+    twin, layer = net.one, model.one
+    framed = F.pad(read_by_graph(net, "one"), (1, 1, 1, 1)), F.pad(x, (1, 1, 1, 1))
+    rows = [F.unfold(each[:, :2], 3).mT.flatten(0, 1) for each in framed]
+    sums = GramSums(18)
+    sums.add(*rows)
+    weight = twin.weight[:2].detach()
+    alone = GpfqConfig().weight_quantizer(weight)
+    step = float(layer.weight_quantizer.step)
+    wanted = gpfq(weight.flatten(1), sums.gram, sums.cross, alone.alphabet, step)
+    torch.testing.assert_close(layer.weight[:2].detach().flatten(1).double(), wanted, atol=1e-6,
+                               rtol=1e-5)
+    with torch.no_grad():
+        assert (net(IMAGES) - model(IMAGES)).abs().max() < 0.1 * net(IMAGES).abs().max()
+    assert torch.isfinite(xt).all()
+
+
+def read_by_graph(net, name):
+    graph, state = export(net, SHAPE)
+    return GraphModel(graph, build_modules(graph, state)).eval().inputs_of(name, IMAGES)[0].detach()

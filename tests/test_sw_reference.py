@@ -72,7 +72,7 @@ def test_pixels_of_a_turn_lie_in_different_banks(case):
             line, place = divmod(walked, fields["walk"])
             if line < fields["out_lines"] and place < fields["walk_width"]:
                 x, number = divmod(place, fields["images"])
-                turn = tile, row % fields["turns"], int(bank[number, line, x])
+                turn = tile, row * fields["turns"] // config.rows, int(bank[number, line, x])
                 assert turn not in seen
                 seen.add(turn)
         # All pixels of the map were among them.

@@ -12,7 +12,8 @@ from xnorloom.sw.machine.frames import build_frame, build_sections, iterate_sect
 from xnorloom.sw.machine.layout import MapLayout
 from xnorloom.sw.machine.pack import heap_order
 from xnorloom.sw.machine.reference import ReferenceMachine
-from xnorloom.sw.ops.grid import GridTerm, to_integers
+from xnorloom.sw.ops.grid import to_integers
+from xnorloom.sw.ops.grid_term import GridTerm
 from xnorloom.sw.passes.compiler import compile_network
 from xnorloom.sw.passes.schedule import schedule_passes
 

@@ -117,7 +117,7 @@ class WindowWalker(wiring.Component):
                 m.d.sync += column.eq(next_start)
         m.d.comb += [most.eq(Mux(left[len(most):].any(), MAX_POOL, left)),
                      behind.eq(here - layer.pool_stride_x),
-                     axis.last.eq((behind < 0) | (ahead == 1))]
+                     axis.last.eq((behind < 0) | ~ahead[1:].any())]
         with m.If(load):
             m.d.sync += [oldest.eq(following), left.eq(next_left), start.eq(next_start)]
             m.d.sync += [here.eq(following), entry.eq(next_start),

@@ -10,8 +10,10 @@ from torch import nn
 from ..ops.operator import Call, Parameter, Refused, Value
 from ..ops.registry import operator_of_aten, supported
 from ..ops.support import check_input, check_layer, check_norm, why_not
+from ..quantizers import ActivationQuantizer
 from .errors import FrontendError
 from .graph import INPUT, Graph, Node
+from .model import GraphModel
 
 __all__ = ["checked_shape", "export"]
 
@@ -66,6 +68,9 @@ def export(model, in_shape):
     """
     if not isinstance(model, nn.Module):
         raise FrontendError(f"Model must be a torch.nn.Module, not {model!r}")
+    if isinstance(model, GraphModel) or getattr(model, "quantized", False):
+        raise FrontendError(f"Model must be a float one, not a {type(model).__name__}, which is "
+                            "quantized already")
     shape = checked_shape(in_shape)
     _check_modules(model)
     program = _program(model, shape)
@@ -77,7 +82,7 @@ def export(model, in_shape):
 
 def _check_modules(model):
     for name, module in model.named_modules():
-        if hasattr(module, "weight_quantizer") or getattr(module, "graph_role", None):
+        if isinstance(module, (GraphModel, ActivationQuantizer)):
             raise FrontendError(f"Model must be a float one, but module {name!r} "
                                 f"({type(module).__name__}) is quantized already")
         check = (check_layer if isinstance(module, (nn.Conv1d, nn.Conv2d, nn.Linear))

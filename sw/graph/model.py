@@ -159,6 +159,8 @@ def build_modules(graph, state):
     """
     modules = {}
     for node in graph.nodes:
+        if node.op not in OPERATORS:
+            raise FrontendError(f"Node {node.name!r} must be a known operator, not {node.op!r}")
         if not node.module or node.op == "quantize" or "order" in node.attributes:
             continue
         try:

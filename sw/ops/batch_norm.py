@@ -4,6 +4,7 @@ import torch
 from torch import nn
 
 from .operator import Operator, Refused, register
+from .support import check_norm
 from .values import Raw, identity
 
 __all__ = ["Affine", "BatchNorm"]
@@ -79,6 +80,7 @@ class BatchNorm(Operator):
         if found.shape[0] != module.num_features:
             raise Refused(f"must have the {found.shape[0]} channels of what it reads, not "
                           f"{module.num_features}: normalize before flattening")
+        check_norm(module)
         affine = Affine.from_batch_norm(module)
         if not isinstance(found, Raw):
             return found.then(affine)

@@ -50,6 +50,9 @@ class Convolution(Matrix):
     def module(self, node, tensors):
         """See :meth:`Operator.module`."""
         weight = tensors["weight"]
+        if tuple(weight.shape[2:]) != tuple(node["kernel"]):
+            raise Refused(f"must have a weight of kernel {node['kernel']!r}, not "
+                          f"{tuple(weight.shape[2:])!r}")
         module = self.layer(weight.shape[1] * node["groups"], weight.shape[0], node["kernel"],
                             node["stride"], 0, node["dilation"], node["groups"],
                             "bias" in tensors, device="meta")
@@ -66,8 +69,7 @@ class Convolution(Matrix):
 
     def lower(self, node, module, fuser, *inputs):
         """See :meth:`Operator.lower`."""
-        (value,) = inputs
-        planes = self.planes(module)
+        planes, value = self.planes(module), self.codes(inputs[0])
         if len(value.parts) > 1 and node["groups"] > 1:
             raise Refused(f"groups must be 1 over a concatenation, not {node['groups']}")
         weights, start = [planes] if len(value.parts) == 1 else [], 0

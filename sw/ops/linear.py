@@ -39,8 +39,8 @@ class Linear(Matrix):
 
     def lower(self, node, module, fuser, *inputs):
         """See :meth:`Operator.lower`."""
-        (value,) = inputs
-        planes, weights, start = self.planes(module), [], 0
+        planes, value = self.planes(module), self.codes(inputs[0])
+        weights, start = [], 0
         for part in value.parts:
             shape = part.averaged
             stop = start + shape[0] * shape[1] * shape[2]

@@ -6,7 +6,8 @@ from torch import nn
 from ..bitplanes import BitPlanes
 from .layers import QuantConv1d, QuantConv2d, QuantLinear
 from .operator import Operator, Refused, as_map
-from .values import Sum, SumTerm
+from .support import check_layer
+from .values import Map, Sum, SumTerm
 
 __all__ = ["Matrix", "sliced"]
 
@@ -38,17 +39,32 @@ class Matrix(Operator):
         kind = next(kind for kind in _QUANTIZED if isinstance(module, kind))
         return _QUANTIZED[kind].from_float(module, weight_quantizer, self.edges(node))
 
+    def codes(self, value):
+        """What a layer reads, which must be a map.
+
+        Raises
+        ------
+        Refused
+            If it is not quantized.
+        """
+        if not isinstance(value, Map):
+            raise Refused("must read codes: quantize what it reads")
+        return value
+
     def planes(self, module):
         """Planes of a quantized layer's weight: ``(k, outputs, inputs / groups, height, width)``.
 
         Raises
         ------
         Refused
-            If the layer is not quantized, or its numbers are none.
+            If the layer is not quantized.
+        ValueError
+            If a number is none.
         """
         quantizer = getattr(module, "weight_quantizer", None)
         if quantizer is None:
             raise Refused("must be quantized: pass the model through quantize_ first")
+        check_layer(module)
         weight = module.weight.unsqueeze(2) if module.weight.dim() == 3 else module.weight
         return quantizer.planes(weight)
 
@@ -68,8 +84,6 @@ class Matrix(Operator):
         """
         outputs = module.weight.shape[0]
         bias = np.zeros(outputs) if module.bias is None else module.bias.detach().numpy()
-        if not np.isfinite(bias).all():
-            raise Refused(f"must have a finite bias, not {bias[~np.isfinite(bias)][0]!r}")
         pads, shape = node.attributes.get("pads", ()), as_map(node.shape)
         terms = []
         for index, (part, planes) in enumerate(zip(value.parts, weights, strict=True)):

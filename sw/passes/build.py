@@ -1,5 +1,6 @@
 """From a quantized graph and tensors to a network that can be trained."""
 
+from ..graph.errors import FrontendError
 from ..graph.model import GraphModel, build_modules
 from ..ops.max_pool import CodeOrder
 from ..ops.registry import OPERATORS
@@ -51,10 +52,18 @@ def _quantizer(node, scheme):
         normed = NormedPixels(node["bits"])
         normed.post_training = scheme.post_training
         return normed
-    return scheme.signed_quantizer() if node["codes"] == "signed" else scheme.activation_quantizer()
+    if node["codes"] == "signed":
+        return scheme.signed_quantizer()
+    if node["codes"] != "scheme":
+        raise FrontendError(f"Node {node.name!r} codes must be pixels, normed, signed or scheme, "
+                            f"not {node['codes']!r}")
+    return scheme.activation_quantizer()
 
 
 def _layer(node, layer, scheme):
+    if node["weights"] not in ("edge", "inner"):
+        raise FrontendError(f"Node {node.name!r} weights must be edge or inner, not "
+                            f"{node['weights']!r}")
     try:
         check_layer(layer)
         weight = layer.weight.detach()

@@ -73,8 +73,14 @@ def _with_scales(network):
     """A copy whose activations have scales, of noise: what there is to check does not depend on
     them."""
     twin = copy.deepcopy(network).train()
-    with torch.no_grad(), torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        kind = next((each.dtype for each in twin.parameters()), torch.float32)
-        twin(torch.rand(4, *network.graph.in_shape, dtype=kind))
+    kind = next((each.dtype for each in twin.parameters()), torch.float32)
+    done = []
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            twin.values(torch.rand(4, *network.graph.in_shape, dtype=kind), keep=(),
+                        replaced=lambda node, value: done.append(node) or value)
+    except ValueError as error:
+        name = network.graph.nodes[len(done)].name
+        raise FrontendError(f"Layer {name!r} cannot be quantized: {error}") from None
     return twin.eval()

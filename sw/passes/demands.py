@@ -3,6 +3,7 @@
 import numpy as np
 
 from xnorloom.hw.spec.descriptor import (
+    DESCRIPTOR,
     MAX_CODE_BITS,
     MAX_MAP,
     MAX_MAP_BITS,
@@ -15,6 +16,7 @@ from xnorloom.hw.spec.descriptor import (
     RESCALE_SHIFTS,
     TERM,
 )
+from xnorloom.hw.spec.latency import pool_cycles
 
 from ..bitplanes import GROUPINGS, group_count
 from ..errors import CompileError
@@ -22,8 +24,7 @@ from ..graph.network import Rescale, Staircase, binary_table
 
 __all__ = ["check_network", "term_map"]
 
-MOST_POOL_CYCLES = 63
-"""Most cycles of a pixel in a pooled layer, and so most windows open at a time."""
+_MOST_POOL_CYCLES = DESCRIPTOR.fields["pool_cycles"].range[1]
 
 
 def term_map(term, height, width):
@@ -207,8 +208,9 @@ class _LayerCheck:
         found = pool.out_map(*self.layer.map)
         self.demand("pooling window", "within its padded map", tuple(window), min(found) >= 1)
         windows = -(-window[0] // pool.stride[0]) * -(-window[1] // pool.stride[1])
-        self.demand("windows of a pooled pixel", f"at most {MOST_POOL_CYCLES}", windows,
-                    windows <= MOST_POOL_CYCLES)
+        cycles = pool_cycles(1, windows)
+        self.demand("cycles of a pooled pixel", f"at most {_MOST_POOL_CYCLES}", cycles,
+                    cycles <= _MOST_POOL_CYCLES)
 
 
 def _check_format(kind, name, which, form, most):

@@ -43,12 +43,15 @@ class Fusion:
         None twice.
     head : Head
         What the host makes of the last layer's values, not counting constants behind a clamp.
+    in_shape : tuple of int
+        Of the graph's input.
     """
 
     layers: list
     input: Part
     encoder: tuple
     head: Head
+    in_shape: tuple
 
     def text(self):
         """One line a layer and term, for people."""
@@ -234,7 +237,8 @@ class Fuser:
             steps.append((name, {key: _plain(each) for key, each in given.items()}))
         self.layers.append(Fused(last.name, last, None))
         shape = self.graph.shape(self.graph.output)
-        return Fusion(self.layers, self.input, self.encoder, Head(tuple(steps), shape))
+        return Fusion(self.layers, self.input, self.encoder, Head(tuple(steps), shape),
+                      self.graph.in_shape)
 
 
 def _plain(value):

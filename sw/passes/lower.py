@@ -3,6 +3,7 @@
 import numpy as np
 
 from ..graph.errors import FrontendError
+from ..graph.export import checked_shape
 from ..graph.head import Head
 from ..graph.network import CodeFormat, Encoder, Layer, Network, Rescale, Staircase, Term
 from .rescale import RescaledActivation, bounds
@@ -34,6 +35,9 @@ def lower(model, in_shape=None, *, name="network", info=None, scale_bits=16, acc
         If the model holds something that the machine cannot run: the message names it.
     """
     model = snap(model, scale_bits, acc_bits)
+    if in_shape is not None and checked_shape(in_shape) != model.fusion.in_shape:
+        raise FrontendError(f"Input shape must be {model.fusion.in_shape!r}, which the model was "
+                            f"quantized for, not {checked_shape(in_shape)!r}")
     encoder = Encoder(float(model.encoder.step), model.encoder.low, model.gain, model.shift)
     layers = tuple(_layer(layer) for layer in model.layers)
     return Network(name, layers, model.fusion.input.shape,

@@ -1,18 +1,19 @@
 """The passes from a trained network to integers, named, checked and printed one by one."""
 
-from pathlib import Path
-
 from ..graph.text import to_text
 from .fuse import fuse
 from .golden import check_codes, check_fused
 from .lower import lower
 from .snap import SnappedModel, snap
 from .summary import summary
+from .texts import write_texts
 
 __all__ = ["PASSES", "lower_model"]
 
-PASSES = ("quantized", "fuse", "snap", "lower")
-"""Names of what can be printed, in order: the trained graph, and what every pass makes of it."""
+PASSES = ("import", "normalize", "quantize", "fuse", "snap", "lower")
+"""Names of all passes in order. The first three make a network that is then trained, see
+:func:`sw.passes.quantize.quantize_`; the others are those of :func:`lower_model`, which prints the
+trained graph under the third name."""
 
 
 def lower_model(model, *, name="network", info=None, scale_bits=16, acc_bits=32, dump=None,
@@ -50,12 +51,7 @@ def lower_model(model, *, name="network", info=None, scale_bits=16, acc_bits=32,
     if check:
         check_codes(snapped, network)
     if dump is not None:
-        texts = {"fuse": fusion.text(), "snap": snapped.text(), "lower": summary(network)}
-        if trained:
-            texts["quantized"] = to_text(model.graph)
-        folder = Path(dump)
-        folder.mkdir(parents=True, exist_ok=True)
-        for number, title in enumerate(PASSES):
-            if title in texts:
-                (folder / f"{number}-{title}.txt").write_text(texts[title])
+        texts = {"quantize": to_text(model.graph)} if trained else {}
+        texts |= {"fuse": fusion.text(), "snap": snapped.text(), "lower": summary(network)}
+        write_texts(dump, texts, PASSES.index(next(iter(texts))))
     return network, snapped

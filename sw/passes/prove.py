@@ -81,7 +81,7 @@ def prove_rescale(name, rescale, low, high, config):
     shifted, needed = (low >> rescale.shift, high >> rescale.shift), 0
     for what, (least, most), width in (
             ("accumulators behind the shift", shifted, config.count_bits + 1),
-            ("multipliers", 2 * (rescale.multipliers,), min(config.scale_bits, config.acc_bits)),
+            ("multipliers", 2 * (rescale.multipliers,), config.scale_bits),
             ("addends", 2 * (rescale.addends,), config.acc_bits)):
         bits = _bits(least.min(), most.max())
         needed = bits if what != "accumulators behind the shift" else needed

@@ -6,12 +6,15 @@ from dataclasses import replace
 from ..graph.errors import FrontendError
 from ..graph.export import export
 from ..graph.graph import INPUT, Graph, Node
+from ..graph.text import to_text
 from ..ops.registry import OPERATORS, supported
 from ..quantizers import get_scheme
 from .build import build
 from .check import check_network
+from .golden import check_float
 from .normalize import normalize
 from .places import Places, origin_of
+from .texts import write_texts
 
 __all__ = ["PADDINGS", "quantize_", "quantize_graph"]
 
@@ -20,7 +23,7 @@ PADDINGS = ("code", "zero")
 
 
 def quantize_(model, scheme, *, in_shape=None, input_bits=8, input_step=1 / 255, padding="code",
-              filter_fn=None, torch_only=False):
+              filter_fn=None, torch_only=False, dump=None):
     """Makes a quantized network of a float model and takes over its parameters. Use what it
     returns.
 
@@ -52,6 +55,8 @@ def quantize_(model, scheme, *, in_shape=None, input_bits=8, input_step=1 / 255,
         activations get no quantizer. The network is then for torch only.
     torch_only : bool
         Quantizes for torch alone: whether a machine can run the network is not asked.
+    dump : path-like, optional
+        Folder, made if need be, that gets the graph after every pass as text.
 
     Returns
     -------
@@ -80,8 +85,14 @@ def quantize_(model, scheme, *, in_shape=None, input_bits=8, input_step=1 / 255,
     if left_out and not torch_only:
         raise FrontendError(f"Module {left_out[0]!r} must not be left out by filter_fn unless "
                             "torch_only is true: the machine runs quantized layers only")
-    graph = quantize_graph(normalize(graph), scheme, input_bits=input_bits, input_step=input_step,
-                           padding=padding, left_out=left_out)
+    passes = {"import": graph, "normalize": normalize(graph)}
+    if passes["normalize"] != graph:
+        check_float("normalize", graph, passes["normalize"], state)
+    graph = passes["quantize"] = quantize_graph(
+        passes["normalize"], scheme, input_bits=input_bits, input_step=input_step,
+        padding=padding, left_out=left_out)
+    if dump is not None:
+        write_texts(dump, {name: to_text(each) for name, each in passes.items()})
     network = build(graph, state, scheme).train(model.training)
     if not torch_only:
         check_network(network)

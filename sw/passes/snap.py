@@ -34,7 +34,11 @@ class SnappedModel(nn.Module):
         What snapping cost each layer: ``name``; ``frac_bits``, an integer or a list with one of
         every channel; ``error``, the largest rounding error of a scale in parts of the largest
         scale of its channel; ``lossy``, the channels in which that is above ``limit``.
+    quantized : bool
+        True.
     """
+
+    quantized = True
 
     def __init__(self, fusion, layers):
         super().__init__()

@@ -1,5 +1,6 @@
 """Checkpoints: a network's tensors and what it is rebuilt from; never a pickled module."""
 
+import copy
 import dataclasses
 from pathlib import Path
 
@@ -106,9 +107,10 @@ def load(path):
     try:
         model = _rebuilt(content.get("graph"), info, state, about)
         model.load_state_dict(state)
+        _check_runs(model)
     except ValueError as error:
         raise CheckpointError(f"Checkpoint {shown} cannot be rebuilt: {error}") from None
-    except (RuntimeError, AttributeError, TypeError, LookupError):
+    except (RuntimeError, AttributeError, TypeError, LookupError, ArithmeticError, MemoryError):
         raise CheckpointError(f"Checkpoint {shown} must hold the tensors of net "
                               f"{info.get('net')!r} in scheme {info.get('scheme')!r}, and does "
                               "not") from None
@@ -123,6 +125,19 @@ def _rebuilt(graph, info, state, about):
                else nn.Parameter(value, requires_grad=value.is_floating_point())
                for name, value in state.items()}
     return build(parse(graph), tensors, get_scheme(info.get("scheme")))
+
+
+@torch.no_grad()
+def _check_runs(model):
+    """Raises whatever torch raises if the nodes of a stranger's graph do not fit each other."""
+    if not isinstance(model, GraphModel):
+        return
+    with torch.random.fork_rng(devices=[]):
+        values = copy.deepcopy(model).train().values(torch.rand(2, *model.graph.in_shape))
+    for node in model.graph.nodes:
+        found = tuple(values[node.name].shape[1:])
+        if found != node.shape:
+            raise ValueError(f"Node {node.name!r} must have shape {found!r}, not {node.shape!r}")
 
 
 _BUFFERS = ("running_mean", "running_var", "num_batches_tracked")
