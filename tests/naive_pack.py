@@ -383,7 +383,7 @@ class Packed:
         open_y, open_x = (ceil(size, step) for size, step in zip(pool.window, pool.stride))
         if open_y * pool.width * self.images > self.shape.pool_depth:
             raise Unfit("pool")
-        cycles = max(bits, open_x * open_y + 2) + pick(self.rng, 0, 1)
+        cycles = max(bits, open_x * open_y) + pick(self.rng, 0, 1)
         return fields | {
             "pool": 1 if pool.kind == "max" else 2, "pool_window_y": pool.window[0],
             "pool_window_x": pool.window[1], "pool_stride_y": pool.stride[0],

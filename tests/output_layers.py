@@ -35,7 +35,7 @@ class Layer:
     step: tuple = (1, 1)
     before: tuple = (0, 0)
     pooled: tuple = (1, 1)
-    pool_cycles: int = 3
+    pool_cycles: int = 1
 
     @property
     def pixel_tiles(self):
@@ -204,7 +204,7 @@ def random_layer(rng, config, *, pool="none", most=6, tiles=40):
             opened = 1
             for window, step in zip(pooling["window"], pooling["step"]):
                 opened *= -(-window // step)
-            pooling["pool_cycles"] = max(map_bits, opened + 2) + rng.choice([0, 0, 1, 3])
+            pooling["pool_cycles"] = max(map_bits, opened) + rng.choice([0, 0, 1, 3])
             if (-(-pooling["window"][0] // pooling["step"][0]) * pooled[1] * images
                     > config.pool_depth):
                 continue
@@ -240,7 +240,7 @@ def _random_pool(rng, pool, size):
 
 RAW_LAYER = {"raw": 1, "code_bits": 1, "map_bits": 1, "turns": 1, "last_cols": 1, "walk": 1,
              "walk_width": 1, "out_lines": 1, "images": 1, "pool_window_x": 1, "pool_window_y": 1,
-             "pool_stride_x": 1, "pool_stride_y": 1, "pool_cycles": 3, "pool_width": 1,
+             "pool_stride_x": 1, "pool_stride_y": 1, "pool_cycles": 1, "pool_width": 1,
              "pool_lines": 1, "pool_open_x": 1, "pool_open_y": 1, "out_walk": 1,
              "out_stride_x": 1, "out_stride_y": 1}
 """What a raw layer says besides its tiles."""

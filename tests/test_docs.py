@@ -184,7 +184,7 @@ def test_cycle_formulas(seed):
         "raw": pick(2), "code_bits": pick(1, 5), "map_bits": pick(1, 9),
         "turns": pick(1, config.rows + 1), "tile_cycles": config.rows + pick(30),
         "pixel_tiles": pick(1, 4), "col_tiles": pick(1, 6), "term_period": pick(1, 4),
-        "block": pick(1, 40), "pool_cycles": pick(3, 9)}
+        "block": pick(1, 40), "pool_cycles": pick(1, 9)}
     if not layer["raw"]:
         layer |= {"rescale": pick(2), "pool": pick(3)}
     lists = [[_random_term(pick) for _ in range(pick(1, 3))]]

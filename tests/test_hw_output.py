@@ -9,7 +9,7 @@ import pytest
 from amaranth.hdl import Cat
 
 from tests.bench import recorder, simulate
-from tests.output_layers import RAW_LAYER, random_layer
+from tests.output_layers import RAW_LAYER, Layer, random_layer
 from xnorloom.hw.output.collect import code_width
 from xnorloom.hw.output.output import OUTPUT_BEGIN_CYCLES, Output
 from xnorloom.hw.spec.config import MachineConfig
@@ -127,6 +127,32 @@ def test_pooled_maps(shape, pool):
         layer = random_layer(rng, config, pool=pool, most=5, tiles=24)
         gaps = (lambda: 0) if number % 2 else lambda: rng.choice([0, 0, 1, 5])
         _check(config, [(layer, _random_codes(rng, layer))], gaps)
+
+
+@pytest.mark.parametrize("pool, window, step, before, images", [
+    # A window's pixels one behind the other, one window for many, and, of two images, every second
+    # one.
+    ("max", (2, 2), (2, 2), (0, 0), 1), ("max", (5, 5), (5, 5), (2, 1), 1),
+    ("max", (2, 2), (2, 2), (1, 1), 2), ("sum", (1, 1), (1, 1), (0, 0), 1),
+    # Two windows, three, and four a pixel, the last of which the next one begins with.
+    ("max", (1, 2), (1, 1), (0, 1), 1), ("max", (2, 1), (1, 1), (1, 0), 1),
+    ("max", (3, 1), (1, 1), (1, 0), 2), ("sum", (1, 3), (1, 1), (0, 1), 1),
+    ("sum", (1, 3), (1, 2), (0, 1), 1), ("max", (3, 3), (2, 2), (1, 1), 3)], ids=str)
+def test_pixels_of_as_few_cycles_as_windows(pool, window, step, before, images):
+    config, rng = _config((3, 2, 6, 1, 2)), random.Random(f"{pool} {window} {step}")
+    pooled = tuple((5 + first + stride - 1) // stride for first, stride in zip(before, step))
+    walked = [max(5, (count - 1) * stride - first + size)
+              for count, stride, first, size in zip(pooled, step, before, window)]
+    opened = -(-window[0] // step[0]) * -(-window[1] // step[1])
+    map_bits = (window[0] * window[1]).bit_length() if pool == "sum" else 1
+    assert opened >= map_bits
+    layer = Layer(
+        rows=config.rows, cols=config.cols, lanes=config.lanes, images=images, width=5, lines=5,
+        walk=walked[1] * images, walked_lines=walked[0], channels=5, code_bits=1,
+        map_bits=map_bits, table=tuple(range(1 << map_bits)) * (16 >> map_bits),
+        reader_pitch=pooled[1], stride=(1, 1), phase_banks=(0, 0), base=3, pool=pool,
+        window=window, step=step, before=before, pooled=pooled, pool_cycles=opened)
+    _check(config, [(layer, _random_codes(rng, layer))] * 2)
 
 
 def test_layers_in_a_row():

@@ -65,15 +65,16 @@ def test_windows(seed):
         assert not any(complete for *_rest, complete in shown[1:])
 
 
+@pytest.mark.parametrize("windows", [1, 2, 3, 15])
 @pytest.mark.parametrize("pool", ["none", "max", "sum"])
-def test_codes_meet_entries(pool):
-    block, rng = Pool(CONFIG), random.Random(pool)
+def test_codes_meet_entries(pool, windows):
+    """Of few windows, most visits meet one that was visited one or two cycles before."""
+    block, rng = Pool(CONFIG), random.Random(f"{pool} {windows}")
     entries, cycles, expected = {}, [], {}
     codes = {}
     kept = {"none": 0, "max": 1, "sum": 2}[pool]
     for cycle in range(600):
-        # Entries rest for three cycles after a visit.
-        entry = cycle % 3 + 3 * rng.randrange(5)
+        entry = 7 + rng.randrange(windows)
         new = [rng.choice([0, 15, rng.randrange(16)]) for _ in range(CONFIG.cols)]
         valid, alive = rng.random() < 0.9, rng.random() < 0.8
         first = entry not in entries or rng.random() < 0.2

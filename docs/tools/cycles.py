@@ -70,7 +70,7 @@ def sums():
         ["`leave`, codes of 2 bits, 1 turn", lambda c: _codes(c, map_bits=2)],
         ["`leave`, codes of 8 bits by multiplication", lambda c: _codes(c, map_bits=8, rescale=1)],
         ["`leave`, codes of 2 bits, maximum of 2 x 2",
-         lambda c: _codes(c, map_bits=2, pool=1, pool_cycles=3)],
+         lambda c: _codes(c, map_bits=2, pool=1, pool_cycles=2)],
         ["`leave`, raw", latency.raw_latency]]
     return markdown_table(["", *(f"`{name}`" for name in PRESETS)],
                           [[title, *map(value, PRESETS.values())] for title, value in rows])

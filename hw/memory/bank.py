@@ -23,9 +23,9 @@ def write_signature(width, depth, *, granules=1):
 class Bank(wiring.Component):
     """A simple dual-port memory that lands in block RAM.
 
-    A read takes one cycle and holds its data while ``read.en`` is low. The machine never reads the
-    entry it is writing, and says so to the synthesis tool, which would otherwise build a bypass
-    around every block RAM. Contents survive reset.
+    A read takes one cycle and holds its data while ``read.en`` is low. The machine never looks at
+    what it reads of an entry while it writes it, and says so to the synthesis tool, which would
+    otherwise build a bypass around every block RAM. Contents survive reset.
 
     Parameters
     ----------

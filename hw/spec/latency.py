@@ -81,5 +81,5 @@ def code_latency(config, descriptor):
 
 def pool_cycles(map_bits, open_windows):
     """Least cycles per pixel of a layer with pooling: its codes are written plane by plane, and its
-    windows met one by one, the last two under way when the next pixel begins."""
-    return max(map_bits, open_windows + 2)
+    windows met one by one."""
+    return max(map_bits, open_windows)
