@@ -22,7 +22,6 @@ from xnorloom.hw.spec.descriptor import (
     descriptor_limits,
     first_violation,
 )
-from xnorloom.hw.spec.latency import pool_cycles
 
 DEPTHS = [name for name in MachineConfig._RANGES if name.endswith("_depth")]
 
