@@ -24,7 +24,9 @@ class LoadToken(data.StructLayout):
 
     def __init__(self, config):
         levels = threshold_levels(config)
-        super().__init__({"en": 1, "address": range(config.parameter_depth), "bias": 1,
+        # What a bank takes lies apart: side by side, it would be a port of another name in every
+        # column, and no two columns the same module.
+        super().__init__({"en": 1, "bias": 1, "address": range(config.parameter_depth),
                           "levels": levels, "place": max(levels - 1, 1), "phase": 1})
 
 

@@ -30,8 +30,8 @@ class PassToken(data.StructLayout):
     """
 
     def __init__(self, config):
-        fields = {"scale": range(2 * config.scale_depth), "first": 1, "final": 1, "opening": 1,
-                  "phase": 1, "last": 1}
+        fields = {"scale": range(2 * config.scale_depth), "first": 1, "final": 1, "phase": 1,
+                  "opening": 1, "last": 1}
         if config.border_classes:
             fields["bias"] = range(config.parameter_depth)
         if config.rescale:
