@@ -64,9 +64,8 @@ MAX_TERMS = 15
 MAX_POOL = 15
 """Largest height and width of a pooled window."""
 
-RESCALE_SHIFTS = (4, 5, 8, 9, 12, 13)
-"""Right shifts of an accumulator before it is multiplied: steps of four bits, and one bit more
-where all accumulators are doubled."""
+RESCALE_SHIFTS = (4, 8, 12)
+"""Right shifts of an accumulator before it is multiplied."""
 
 RESCALE_DOWN = 16
 """Right shift of the sum of product and addend."""
