@@ -100,8 +100,8 @@ DESCRIPTOR = Record(
      Field("walk_width", 16, "column places of a line that are written: out_width * images")),
     (Field("out_lines", 12, "lines of the map of accumulators"),
      Field("first_line", 12, "reserved for maps cut into strips; 0")),
-    (Field("tile_cycles", 16, "least cycles from one tile's last step to the next tile's: rows, or "
-                              "what the output needs"),
+    (Field("tile_cycles", 16, "least cycles from one tile's last step to the next tile's: rows, "
+                              "twice that with borders, or what the output needs"),
      Field("images", 12, "images of the batch: column places of a pixel")),
     (Field("term_base", 16, "first entry in the term table"),
      Field("needs", 16, "reserved for sections that must have come; 0")),
