@@ -6,7 +6,14 @@ from amaranth.lib.wiring import In, Out
 
 from .array.systolic import SystolicArray
 from .column.columns import Columns
-from .common.layout import column_layout, feed_layout, output_layout
+from .common.layout import (
+    PairLayout,
+    TapLayout,
+    column_layout,
+    feed_layout,
+    output_layout,
+    term_layout,
+)
 from .control.fault import FAULT_MEMORIES
 from .feed.feed import Feed
 from .feed.operands import Operands
@@ -101,10 +108,12 @@ class Datapath(wiring.Component):
         return m
 
     def _tables(self, m, store, feed):
+        layouts = {Memory.TERMS: term_layout(self.config), Memory.TAPS: TapLayout,
+                   Memory.PAIRS: PairLayout}
         for memory, record in TABLES.items():
             name = memory.name.lower()
             depth = getattr(self.config, f"{name[:-1]}_depth")
-            m.submodules[name] = table = RecordTable(record, depth)
+            m.submodules[name] = table = RecordTable(record, layouts[memory], depth)
             wiring.connect(m, getattr(store, name)[0], table.store)
             wiring.connect(m, table.read, getattr(feed, name))
 

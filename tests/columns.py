@@ -13,6 +13,7 @@ from xnorloom.hw.spec.latency import (
     rescale_cycles,
     rescaled_latency,
     staircase_latency,
+    tile_cycles,
 )
 
 BORDERS = ("border_top", "border_bottom", "border_left", "border_right")
@@ -235,7 +236,8 @@ def _schedule(config, work, begin, gap):
     """What drains when, and ``times[sweep][tile][pass]``."""
     layer, latency, drain = work.layer, _latency(config), config.drain_cycles
     ready = begin + layer["block"] + PARAMETER_CYCLES
-    schedule, times, issue, ended = {}, [], begin, begin - config.rows
+    apart = tile_cycles(config, any(layer[name] for name in BORDERS))
+    schedule, times, issue, ended = {}, [], begin, begin - apart
     for sweep in range(layer["col_tiles"]):
         times.append([])
         for tile in range(layer["pixel_tiles"]):
@@ -249,7 +251,7 @@ def _schedule(config, work, begin, gap):
                     time = max(time, ready)
                     ready = time + layer["block"] + PARAMETER_CYCLES
                 if number == layer["passes"] - 1:
-                    time = max(time, ended + config.rows)
+                    time = max(time, ended + apart)
                     ended = time
                 issue = time
                 times[-1][-1].append(time + latency)

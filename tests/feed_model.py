@@ -3,7 +3,14 @@ out."""
 
 from xnorloom.hw.spec.descriptor import PAIR, TAP, TERM
 
-__all__ = ["border_class", "feed_steps", "place_of", "reads", "term_visits", "random_layer"]
+__all__ = ["border_class", "feed_steps", "kept", "place_of", "reads", "term_visits", "random_layer"]
+
+
+def kept(layout, entry):
+    """A table entry as narrower fields keep it: their top bit stands for all from there on."""
+    tops = {name: 1 << field.shape.width - 1 for name, field in layout}
+    return {name: value if value < 2 * tops[name] else value % tops[name] + tops[name]
+            for name, value in entry.items()}
 
 
 def term_visits(layer, terms):

@@ -312,7 +312,8 @@ class Packed:
             "last_cols": outputs - (tiles - 1) * shape.cols, "col_tiles": tiles,
             "term_period": layer.period, "terms": len(layer.lists[0]), "block": block,
             "walk_width": layer.map[1] * self.images, "out_lines": layer.map[0],
-            "tile_cycles": shape.rows, "images": self.images, "term_base": term_base,
+            "tile_cycles": shape.rows * (2 if any(layer.borders) else 1),
+            "images": self.images, "term_base": term_base,
             "weight_base": weight_base, "col_tile_words": per_tile, "passes": passes,
             "scale_base": scale_base, "parameter_base": parameter_base,
             **dict(zip(("border_top", "border_bottom", "border_left", "border_right"),
@@ -378,7 +379,8 @@ class Packed:
             fields["shift"] = self.shape.shifts.index(layer.requantize.shift)
         if pool is None:
             turns = pick(self.rng, self._turns(target, walk), rows)
-            return fields | {"turns": turns, "tile_cycles": max(rows, bits * turns)
+            least = rows * (2 if any(layer.borders) else 1)
+            return fields | {"turns": turns, "tile_cycles": max(least, bits * turns)
                              + pick(self.rng, 0, 1)}
         open_y, open_x = (ceil(size, step) for size, step in zip(pool.window, pool.stride))
         if open_y * pool.width * self.images > self.shape.pool_depth:
@@ -391,7 +393,7 @@ class Packed:
             "pool_left": pool.padding[1], "pool_cycles": cycles, "pool_width": pool.width,
             "pool_lines": pool.lines, "pool_open_y": open_y, "pool_open_x": open_x,
             "out_walk": pool.width * self.images,
-            "tile_cycles": rows * cycles + pick(self.rng, 0, 1)}
+            "tile_cycles": rows * max(cycles, 2) + pick(self.rng, 0, 1)}
 
     def _turns(self, target, walk):
         """The fewest turns in which no two pixels of a turn lie in one bank."""

@@ -65,7 +65,7 @@ def test_rescale(rows, cols, units, code_bits, border_classes):
     works = [random_work(config, rng, rescale=1, code_bits=rng.randint(1, 8), shift=shift,
                          col_tiles=rng.randint(1, 4), pixel_tiles=rng.randint(1, 3), passes=passes,
                          border_left=border_classes and rng.getrandbits(1))
-             for shift, passes in enumerate((1, 3, 2, 1, 3, 1))]
+             for shift in (0, 1, 2) for passes in (1, 3)]
     works.insert(2, random_work(config, rng, code_bits=code_bits, col_tiles=3, pixel_tiles=2))
     seen, expected = play_columns(config, works)
     assert seen == expected
@@ -82,7 +82,7 @@ def test_layers_of_all_kinds():
         works.append(random_work(
             config, rng, raw=raw, rescale=rescale, code_bits=rng.randint(1, 8 if rescale else 4),
             col_tiles=rng.randint(1, 3), pixel_tiles=rng.randint(1, 3), passes=rng.randint(1, 3),
-            shift=rescale and rng.randrange(6), border_bottom=rng.randrange(4)))
+            shift=rescale and rng.randrange(3), border_bottom=rng.randrange(4)))
     seen, expected = play_columns(config, works, gap=lambda: rng.choice([0, 0, 0, 1, 5]))
     assert seen == expected
     assert all(seen.accs.values()) and all(seen.codes.values())

@@ -7,8 +7,9 @@ import random
 import pytest
 
 from tests.bench import simulate
-from tests.feed_model import border_class, feed_steps, place_of, random_layer, reads
+from tests.feed_model import border_class, feed_steps, kept, place_of, random_layer, reads
 from tests.test_hw_gate import KINDS, GateModel
+from xnorloom.hw.common.layout import term_layout
 from xnorloom.hw.feed.feed import Feed
 from xnorloom.hw.spec.config import MachineConfig
 from xnorloom.hw.spec.latency import first_issue_cycles
@@ -53,6 +54,7 @@ def _run(config, cases, *, raw_cycles=9, limit=20_000):
         tile_ends = [k for k, step in enumerate(feed_steps(layer, entries[0], entries[2]))
                      if step["tile_last"]] if layer["raw"] else []
         tables.update(zip(TABLES, entries))
+        tables["terms"] = [kept(term_layout(config), term) for term in entries[0]]
         ctx.set(feed.layer.payload, layer)
         ctx.set(feed.layer.valid, 1)
         quiet = 0

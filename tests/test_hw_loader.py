@@ -16,18 +16,19 @@ def _layer(**fields):
 
 
 def _expected(config, layer, blocks):
-    """Entries in order: address, phase, whether bias, level and place."""
+    """Entries of every block, in order: address, phase, whether bias, level, place and fault."""
     levels = threshold_levels(config)
     biases = 16 if any(layer.get(name) for name in layer if name.startswith("border")) else 1
     for number in range(blocks):
-        for entry in range(layer["block"]):
+        block = []
+        for entry in range(biases, layer["block"]):
             node = entry - biases + 1
-            depth = max(node, 1).bit_length() - 1
+            depth = node.bit_length() - 1
             first = 0 if layer["rescale"] else levels - layer["code_bits"]
             address = layer["parameter_base"] + number * layer["block"] + entry
-            yield (address % config.parameter_depth, number % 2, node == 0,
-                   1 << first + depth if node > 0 else 0,
-                   node - (1 << depth) if node > 0 else None, address >= config.parameter_depth)
+            block.append((address % config.parameter_depth, number % 2, 0, 1 << first + depth,
+                          node - (1 << depth), address >= config.parameter_depth))
+        yield block
 
 
 @pytest.mark.parametrize("widest", [1, 2, 3, 4])
@@ -36,7 +37,7 @@ def test_blocks(widest, rescale):
     config = MachineConfig(rows=1, cols=1, lanes=4, code_bits=widest, parameter_depth=128,
                            rescale=rescale)
     unit = ParameterLoader(config)
-    rng = random.Random(widest)
+    rng, latency = random.Random(widest), threshold_levels(config) + 1
     layers = [(_layer(code_bits=bits, block=1 << bits), 3) for bits in range(1, widest + 1)]
     layers += [(_layer(block=1, parameter_base=7), 4),
                (_layer(block=17, border_right=1), 2),
@@ -45,18 +46,25 @@ def test_blocks(widest, rescale):
     if rescale:
         layers += [(_layer(rescale=1, code_bits=8, block=3), 3),
                    (_layer(rescale=1, code_bits=5, block=18, border_left=1), 3)]
-    cycles, expected, latency = [], [], threshold_levels(config)
+    cycles, expected = [], []
     for layer, blocks in layers:
-        entries = list(_expected(config, layer, blocks))
-        for number in range(blocks):
-            extra = rng.choice([0, 0, 3])
-            start = len(cycles)
-            cycles.append([(unit.layer, layer), (unit.begin, number == 0),
-                           (unit.load, number > 0)])
-            cycles += [[(unit.begin, 0), (unit.load, 0)]] * (layer["block"] - 1 + extra)
-            block = entries[number * layer["block"]:(number + 1) * layer["block"]]
-            expected += [(start + latency + late, entry) for late, entry in enumerate(block)]
-        cycles += [[(unit.begin, 0), (unit.load, 0)]] * 8
+        bordered = any(layer.get(name) for name in layer if name.startswith("border"))
+        for number, block in enumerate(_expected(config, layer, blocks)):
+            start, length = len(cycles), latency + 2 * len(block) + rng.choice([0, 1, 3])
+            cycles += [[(unit.begin, 0), (unit.load, 0), (unit.bias, 0)] for _ in range(length)]
+            cycles[start] += [(unit.layer, layer), (unit.begin, number == 0),
+                              (unit.load, number > 0)]
+            # A bias whenever it is needed, and every second cycle at the most.
+            taken = range(1, length, 2) if bordered else rng.sample(range(length), 1)
+            for late in taken:
+                entry = rng.randrange(2 * config.parameter_depth)
+                cycles[start + late] += [(unit.bias, 1), (unit.bias_entry, entry)]
+                expected.append((start + late, (entry % config.parameter_depth, None, 1, 0, None,
+                                                entry >= config.parameter_depth)))
+            free = [late for late in range(latency, length) if late not in taken]
+            expected += [(start + late, entry) for late, entry in zip(free, block)]
+    cycles += [[(unit.bias, 0)]] * 8
+    expected.sort()
     token = unit.token
     seen = [(cycle, values) for cycle, (en, *values) in enumerate(play(
         unit, cycles, [token.en, token.address, token.phase, token.bias, token.levels, token.place,

@@ -49,8 +49,11 @@ def _play(layers, gaps=lambda: 0, seed=1):
             drains[now] = expected
             cycles.append([(block.drained, 1), (block.classes.payload, kinds)])
             if expected["first"]:
-                for row, kind in enumerate(kinds):
-                    biases[now + 1 + row] = (expected["block"] + kind * bordered) % 64
+                if bordered:
+                    biases |= {now + 1 + row: expected["block"] + kind
+                               for row, kind in enumerate(kinds)}
+                elif expected["opening"]:
+                    biases[now + 1] = expected["block"]
             wait = drain
             if expected["final"] and layer["rescale"] and not layer["raw"]:
                 wait = rescale_cycles(CONFIG)
@@ -59,15 +62,16 @@ def _play(layers, gaps=lambda: 0, seed=1):
     cycles += [[(block.drained, 0)]] * 4
     names = ["scale", "first", "final", "opening", "phase", "last"]
     seen = play(block, cycles, [getattr(token, name) for name in names] + [
-        block.load, block.fault, block.classes.ready, token.bias, token.rescale])
-    for cycle, (*values, load, fault, ready, bias, rescale) in enumerate(seen):
+        block.load, block.fault, block.classes.ready, block.bias, block.bias_entry, token.rescale])
+    for cycle, (*values, load, fault, ready, bias, entry, rescale) in enumerate(seen):
         expected = drains.get(cycle)
         if expected:
             assert [*values, load, fault, ready] == [
                 expected[name] for name in (*names, "load", "fault", "first")]
         else:
             assert not (load or fault or ready)
-        assert bias == biases.get(cycle, bias)
+        assert bias == (cycle in biases)
+        assert entry == biases.get(cycle, entry)
         assert rescale == (cycle in slots)
     return any(expected["fault"] for expected in drains.values())
 

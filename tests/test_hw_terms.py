@@ -6,7 +6,8 @@ import random
 import pytest
 
 from tests.bench import simulate, stream_get
-from tests.feed_model import random_layer, term_visits, tile_index
+from tests.feed_model import kept, random_layer, term_visits, tile_index
+from xnorloom.hw.common.layout import term_layout
 from xnorloom.hw.feed.terms import TermWalker
 from xnorloom.hw.spec.config import MachineConfig
 
@@ -33,11 +34,11 @@ def _expected(layer, terms):
 
 def _run(layers, gap=lambda: 0, count=None, config=CONFIG):
     """The visits of every layer, the cycle of the first one and of the last one."""
-    block, table, results = TermWalker(config), [], []
+    block, layout, table, results = TermWalker(config), term_layout(config), [], []
 
     async def bench(ctx):
         for layer, terms in layers:
-            table[:] = terms
+            table[:] = [kept(layout, term) for term in terms]
             ctx.set(block.layer, layer)
             ctx.set(block.begin, 1)
             await ctx.tick()

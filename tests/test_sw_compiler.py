@@ -553,8 +553,8 @@ def test_a_lifted_accumulator_must_still_be_shifted_back():
     item = layer("b", "a", (32, 6, 6), 32, terms=(identity("a", 32, 2, scale=3),),
                  code_bits=None)
     ones = np.ones(32, dtype=np.int64)
-    item = changed(item, requantize=Rescale(ones, ones, 13, 16, 2), format=binary_format(2))
-    refused(r"Layer 'b' shift must be at most 12, not 13$",
+    item = changed(item, requantize=Rescale(ones, ones, 12, 16, 2), format=binary_format(2))
+    refused(r"Layer 'b' shift must be at most 11, not 12$",
             layer("a", in_shape=(32, 6, 6), outputs=32), item, in_shape=(32, 6, 6))
 
 

@@ -111,7 +111,8 @@ class Columns(wiring.Component):
             for block in (passes, loader):
                 m.d.comb += [block.layer.eq(layer.payload), block.begin.eq(begin)]
             m.d.comb += [passes.drained.eq(self.counts[0][u].payload.first),
-                         loader.load.eq(passes.load)]
+                         loader.load.eq(passes.load), loader.bias.eq(passes.bias),
+                         loader.bias_entry.eq(passes.bias_entry)]
             if config.border_classes:
                 self._classes(m, u, passes)
             if u == 0:

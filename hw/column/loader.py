@@ -1,6 +1,6 @@
 """Loading the parameters of a column tile from the banks into the columns."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal, signed
+from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -10,6 +10,7 @@ from ..common.layout import column_layout
 from ..common.turns import last_turn
 from ..spec.descriptor import BORDER_CLASSES
 from ..spec.latency import threshold_levels
+from .passes import has_borders
 
 __all__ = ["LoadToken", "ParameterLoader"]
 
@@ -17,22 +18,27 @@ __all__ = ["LoadToken", "ParameterLoader"]
 class LoadToken(data.StructLayout):
     """An entry that every column reads from its parameter bank; handed on, one cycle apart.
 
-    ``en``, ``address``: the entry. ``bias``: it is the last bias of its block. ``levels``,
-    ``place``: the level of the threshold pipeline that takes it, if any, and where in it.
-    ``phase``: for which half of the memories.
+    ``en``, ``address``: the entry. ``bias``: it is a bias. ``levels``, ``place``: the level of the
+    threshold pipeline that takes it otherwise, and where in it. ``phase``: for which half of the
+    memories.
     """
 
     def __init__(self, config):
         levels = threshold_levels(config)
-        super().__init__({"en": 1, "address": range(config.parameter_depth), "bias": 1,
+        # What a bank takes lies apart: side by side, it would be a port of another name in every
+        # column, and no two columns the same module.
+        super().__init__({"en": 1, "bias": 1, "address": range(config.parameter_depth),
                           "levels": levels, "place": max(levels - 1, 1), "phase": 1})
 
 
 class ParameterLoader(wiring.Component):
-    """Reads the block of a column tile, one entry per cycle.
+    """Reads what stands behind the biases in the block of a column tile, one entry per cycle; a
+    bias that is needed goes first.
 
-    The first entry is read ``threshold_levels`` cycles after ``begin`` or ``load``: then the
-    accumulators of the sweep before have passed every level that is written.
+    The first entry is read ``threshold_levels + 1`` cycles after ``begin`` or ``load``: then the
+    accumulators of the sweep before have passed every level that is written. Biases may take half
+    of the cycles, as a tile with borders follows the one before after twice as many as it needs
+    biases: there are more of them in a block than cycles in which the others wait.
 
     Thresholds come as a heap and fill the last ``code_bits`` levels of the pipeline, the root the
     first of these. Multiplier and addend fill the first places of levels 0 and 1.
@@ -46,6 +52,8 @@ class ParameterLoader(wiring.Component):
     -------
     layer : In(column_layout), begin : In(1)
         The layer, and its first cycle: load the first block.
+    bias : In(1), bias_entry : In(range(2 * parameter_depth))
+        Read a bias.
     load : In(1)
         Load the next block; ``layer.block`` cycles after the one before at the earliest.
     token : Out(LoadToken)
@@ -57,49 +65,46 @@ class ParameterLoader(wiring.Component):
     def __init__(self, config):
         self.config = config
         super().__init__({"layer": In(column_layout(config)), "begin": In(1), "load": In(1),
+                          "bias": In(1), "bias_entry": In(range(2 * config.parameter_depth)),
                           "token": Out(LoadToken(config)), "fault": Out(1)})
 
     def elaborate(self, platform):
         m = Module()
         config, layer, token = self.config, self.layer, self.token
         levels = threshold_levels(config)
-        m.submodules.later = later = Delay(1, levels - 1)
+        m.submodules.later = later = Delay(1, levels)
         m.d.comb += later.i.eq(self.begin | self.load)
 
-        # The heap's node; biases are counted from below, so that the last one is node 0.
-        node = Signal(signed(max(levels, 4) + 1))
-        address = Signal(range(2 * config.parameter_depth))
-        phase = Signal()
-        last = last_turn(m, "entry", layer.block, begin=later.o, end=token.en)
+        node, loading, reading = Signal(levels, init=1), Signal(), Signal()
+        address, phase = Signal(range(2 * config.parameter_depth)), Signal()
+        biases, left = Signal(range(BORDER_CLASSES ** 2 + 1)), Signal.like(layer.block)
+        m.d.comb += [biases.eq(Mux(has_borders(layer), BORDER_CLASSES ** 2, 1)),
+                     left.eq(layer.block - biases), reading.eq(loading & ~self.bias)]
+        last = last_turn(m, "entry", left, begin=later.o, end=reading)
         m.submodules.guard_parameters = guard = Guard(len(address), config.parameter_depth)
         m.d.comb += [
-            guard.valid.eq(token.en), guard.i.eq(address), self.fault.eq(guard.fault),
-            token.address.eq(guard.o), token.phase.eq(phase),
+            guard.valid.eq(token.en), guard.i.eq(Mux(self.bias, self.bias_entry, address)),
+            self.fault.eq(guard.fault), token.en.eq(loading | self.bias),
+            token.bias.eq(self.bias), token.address.eq(guard.o), token.phase.eq(phase),
         ]
-        with m.If(token.en):
+        with m.If(reading):
             m.d.sync += [address.eq(address + 1), node.eq(node + 1)]
             with m.If(last):
-                m.d.sync += [token.en.eq(0), phase.eq(~phase)]
+                m.d.sync += [loading.eq(0), phase.eq(~phase), address.eq(address + 1 + biases)]
         with m.If(later.o):
-            m.d.sync += [token.en.eq(1), node.eq(Mux(self._bordered(), 1 - BORDER_CLASSES ** 2, 0))]
+            m.d.sync += [loading.eq(left != 0), node.eq(1)]
         with m.If(self.begin):
-            m.d.sync += [address.eq(layer.parameter_base), phase.eq(0)]
-        self._place(m, node, levels)
+            m.d.sync += [address.eq(layer.parameter_base + biases), phase.eq(0)]
+        self._place(m, node, reading, levels)
         return m
 
-    def _bordered(self):
-        return Cat(self.layer[f"border_{side}"]
-                   for side in ("top", "bottom", "left", "right")).any()
-
-    def _place(self, m, node, levels):
+    def _place(self, m, node, reading, levels):
         """Splits a node into its depth and its place among those of equal depth."""
-        token, heap, depth = self.token, node[:levels], Signal(levels)
-        above = [heap[bit + 1:].any() for bit in range(levels)]
+        token, depth = self.token, Signal(levels)
+        above = [node[bit + 1:].any() for bit in range(levels)]
         m.d.comb += [
-            token.bias.eq(token.en & (node == 0)),
-            depth.eq(Cat(token.en & (node >= 0) & heap[bit] & ~above[bit]
-                         for bit in range(levels))),
-            token.place.eq(Cat(heap[bit] & above[bit] for bit in range(levels - 1))),
+            depth.eq(Cat(reading & node[bit] & ~above[bit] for bit in range(levels))),
+            token.place.eq(Cat(node[bit] & above[bit] for bit in range(levels - 1))),
             token.levels.eq(depth),
         ]
         with m.If(~self.layer.rescale):

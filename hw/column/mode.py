@@ -15,16 +15,14 @@ class ColumnMode(data.StructLayout):
     """How accumulators leave.
 
     ``levels``: levels of the threshold pipeline that search, the last ``code_bits`` of them; none
-    in other layers. With ``config.rescale`` also ``rescale``; ``shifts``: one bit per even
-    entry of :data:`hw.spec.descriptor.RESCALE_SHIFTS`, none in other layers; ``odd``: the shift is
-    that of the odd entry behind it, by one bit more; ``largest``: the largest code.
+    in other layers. With ``config.rescale`` also ``rescale``; ``shifts``: one bit per entry of
+    :data:`hw.spec.descriptor.RESCALE_SHIFTS`, none in other layers; ``largest``: the largest code.
     """
 
     def __init__(self, config):
         fields = {"raw": 1, "levels": threshold_levels(config)}
         if config.rescale:
-            fields |= {"rescale": 1, "shifts": len(RESCALE_SHIFTS) // 2, "odd": 1,
-                       "largest": MAX_MAP_BITS}
+            fields |= {"rescale": 1, "shifts": len(RESCALE_SHIFTS), "largest": MAX_MAP_BITS}
         super().__init__(fields)
 
 
@@ -54,9 +52,8 @@ class ModeDecoder(wiring.Component):
         if self.config.rescale:
             m.d.sync += [
                 mode.rescale.eq(layer.rescale & ~layer.raw),
-                mode.shifts.eq(Cat(layer.rescale & ~layer.raw & (layer.shift[1:] == index)
-                                   for index in range(len(RESCALE_SHIFTS) // 2))),
-                mode.odd.eq(layer.shift[0]),
+                mode.shifts.eq(Cat(layer.rescale & ~layer.raw & (layer.shift == index)
+                                   for index in range(len(RESCALE_SHIFTS)))),
                 mode.largest.eq(Cat(layer.code_bits > bit for bit in range(MAX_MAP_BITS))),
             ]
         return m

@@ -10,10 +10,15 @@ from ..common.turns import last_turn
 from ..spec.descriptor import BORDER_CLASSES
 from ..spec.latency import rescale_cycles, rescale_delay
 
-__all__ = ["CLASS_BITS", "PassSequencer", "PassToken"]
+__all__ = ["CLASS_BITS", "PassSequencer", "PassToken", "has_borders"]
 
 CLASS_BITS = (BORDER_CLASSES ** 2 - 1).bit_length()
 """Bits of a border class: ``y_class * 4 + x_class``."""
+
+
+def has_borders(layer):
+    """Whether a layer has biases of 16 border classes, and not a single one."""
+    return Cat(layer[f"border_{side}"] for side in ("top", "bottom", "left", "right")).any()
 
 
 class PassToken(data.StructLayout):
@@ -24,16 +29,13 @@ class PassToken(data.StructLayout):
     ``phase``: half of the threshold memories that its sweep reads. ``last``: its tile is the last
     one of the layer.
 
-    What belongs to a count: ``bias``, with ``config.border_classes``: entry of the parameter bank
-    with its bias, one cycle late. ``rescale``, with ``config.rescale``: instead of a count, an
+    What belongs to a count: ``rescale``, with ``config.rescale``: instead of a count, an
     accumulator is multiplied.
     """
 
     def __init__(self, config):
-        fields = {"scale": range(2 * config.scale_depth), "first": 1, "final": 1, "opening": 1,
-                  "phase": 1, "last": 1}
-        if config.border_classes:
-            fields["bias"] = range(config.parameter_depth)
+        fields = {"scale": range(2 * config.scale_depth), "first": 1, "final": 1, "phase": 1,
+                  "opening": 1, "last": 1}
         if config.rescale:
             fields["rescale"] = 1
         super().__init__(fields)
@@ -58,6 +60,9 @@ class PassSequencer(wiring.Component):
         tile; there before the tile's first pass drains.
     token : Out(PassToken)
         The current pass.
+    bias : Out(1), bias_entry : Out(range(2 * parameter_depth))
+        A count of a tile's first pass drained a cycle before whose bias is another one than before,
+        and where that lies in the parameter bank.
     load : Out(1)
         A sweep opens and another one follows: load the parameters of that one. With ``drained``.
     fault : Out(1)
@@ -68,7 +73,8 @@ class PassSequencer(wiring.Component):
         self.config = config
         members = {
             "layer": In(column_layout(config)), "begin": In(1), "drained": In(1),
-            "token": Out(PassToken(config)), "load": Out(1), "fault": Out(1),
+            "token": Out(PassToken(config)), "bias": Out(1),
+            "bias_entry": Out(range(2 * config.parameter_depth)), "load": Out(1), "fault": Out(1),
         }
         if config.border_classes:
             members["classes"] = In(stream.Signature(
@@ -95,8 +101,7 @@ class PassSequencer(wiring.Component):
         with m.If(self.begin):
             m.d.sync += [first.eq(1), opening.eq(1), phase.eq(0)]
         self._scales(m, sweep_end)
-        if self.config.border_classes:
-            self._biases(m, drained & first, drained & opening)
+        self._biases(m, drained & first, drained & opening)
         if self.config.rescale:
             since = Signal(rescale_cycles(self.config) - 1)
             m.d.sync += since.eq(Cat(tile_end & layer.rescale & ~layer.raw, since))
@@ -120,18 +125,24 @@ class PassSequencer(wiring.Component):
             m.d.sync += sweep.eq(self.layer.scale_base)
 
     def _biases(self, m, tile, sweep):
-        """The biases of a tile follow each other, in the class of one row after the other."""
-        layer, token = self.layer, self.token
-        block, following = Signal.like(token.bias), Signal.like(token.bias)
-        classes, bordered = Signal(CLASS_BITS * self.config.drain_cycles), Signal()
-        m.d.comb += [self.classes.ready.eq(tile),
-                     token.bias.eq(block + Mux(bordered, classes[:CLASS_BITS], 0))]
-        m.d.sync += [
-            bordered.eq(Cat(layer[f"border_{side}"]
-                            for side in ("top", "bottom", "left", "right")).any()),
-            classes.eq(Mux(tile, self.classes.payload.as_value(), classes >> CLASS_BITS)),
-        ]
+        """With borders, every count has the bias of its row's class; without, all of a sweep have
+        one."""
+        layer, drain = self.layer, self.config.drain_cycles
+        block, following = Signal.like(self.bias_entry), Signal.like(self.bias_entry)
+        waiting = Signal(drain)
+        m.d.comb += [self.bias.eq(waiting[0]), self.bias_entry.eq(block)]
+        m.d.sync += waiting.eq(waiting >> 1)
         with m.If(sweep):
-            m.d.sync += [block.eq(following), following.eq(following + layer.block)]
+            m.d.sync += [block.eq(following), following.eq(following + layer.block), waiting.eq(1)]
         with m.If(self.begin):
             m.d.sync += following.eq(layer.parameter_base)
+        if self.config.border_classes:
+            classes, bordered = Signal(CLASS_BITS * drain), Signal()
+            m.d.comb += [self.classes.ready.eq(tile), self.bias_entry.eq(
+                block + Mux(bordered, classes[:CLASS_BITS], 0))]
+            m.d.sync += [
+                bordered.eq(has_borders(layer)),
+                classes.eq(Mux(tile, self.classes.payload.as_value(), classes >> CLASS_BITS)),
+            ]
+            with m.If(tile & bordered):
+                m.d.sync += waiting.eq(~0)

@@ -135,10 +135,8 @@ class ScaleUnit(wiring.Component):
                 m.d.sync += count.eq(0)
             with m.If(rescale[1]):
                 m.d.sync += scale.eq(self.multiplier)
-            place = ring[rescale_delay(config) - SCALE_LATENCY]
-            taken = Signal.like(place)
-            m.d.comb += taken.eq(Mux(mode.odd, place >> 1, place))
-            for index, shift in enumerate(RESCALE_SHIFTS[::2]):
+            taken = ring[rescale_delay(config) - SCALE_LATENCY]
+            for index, shift in enumerate(RESCALE_SHIFTS):
                 shifted = Signal(signed(config.count_bits + 1), name=f"shifted_{shift}")
                 m.d.sync += shifted.eq(Mux(rescale[0] & mode.shifts[index], taken >> shift, 0))
                 factors.append(shifted.as_unsigned())

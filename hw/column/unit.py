@@ -1,6 +1,6 @@
 """All that one column segment needs behind the array: scale, accumulate, requantize."""
 
-from amaranth.hdl import Module, Signal, signed
+from amaranth.hdl import Module, signed
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -25,9 +25,7 @@ def code_width(config):
 class ColumnUnit(wiring.Component):
     """Scale-and-accumulate unit, requantization, and their banks.
 
-    The banks hold the channels of one column; a column with several units has a copy in each. With
-    ``config.border_classes`` the parameter bank lies here twice: every count of a tile's first pass
-    reads its own bias, while the loader reads the thresholds.
+    The banks hold the channels of one column; a column with several units has a copy in each.
 
     A code leaves :func:`hw.spec.requantize.staircase_latency` cycles after its final count, or
     :func:`hw.spec.requantize.rescaled_latency` in a layer with ``rescale``.
@@ -71,13 +69,11 @@ class ColumnUnit(wiring.Component):
         m.submodules.scales = scales = Bank(config.scale_bits + 1, config.scale_depth)
         m.submodules.parameters = parameters = Bank(config.acc_bits, config.parameter_depth)
         wiring.connect(m, wiring.flipped(self.scales), scales.write)
+        wiring.connect(m, wiring.flipped(self.parameters), parameters.write)
         wiring.connect(m, wiring.flipped(self.counts), scale.counts)
         m.d.sync += [self.token_o.eq(self.token), self.load_o.eq(self.load),
                      threshold.opened.eq(scale.opens)]
         m.d.comb += [
-            parameters.write.en.eq(self.parameters.en),
-            parameters.write.addr.eq(self.parameters.addr),
-            parameters.write.data.eq(self.parameters.data),
             scales.read.en.eq(self.counts.payload.first), scales.read.addr.eq(self.token.scale),
             parameters.read.en.eq(self.load.en), parameters.read.addr.eq(self.load.address),
             scale.mode.eq(self.mode), scale.token.eq(self.token), scale.scale.eq(scales.read.data),
@@ -88,28 +84,10 @@ class ColumnUnit(wiring.Component):
             # What was read comes a cycle later, when the next column reads.
             threshold.load.eq(self.load_o), threshold.entry.eq(parameters.read.data),
         ]
-        self._bias(m, scale, parameters.read.data)
+        with m.If(self.load_o.bias):
+            m.d.sync += scale.bias.eq(parameters.read.data)
         self._codes(m, scale, threshold)
         return m
-
-    def _bias(self, m, scale, entry):
-        """Biases from a second bank, or from a register beside that of the next sweep."""
-        config, bias = self.config, Signal(signed(self.config.acc_bits))
-        m.d.comb += scale.bias.eq(bias)
-        if config.border_classes:
-            m.submodules.biases = biases = Bank(config.acc_bits, config.parameter_depth)
-            m.d.comb += [
-                biases.write.en.eq(self.parameters.en), biases.write.addr.eq(self.parameters.addr),
-                biases.write.data.eq(self.parameters.data),
-                biases.read.en.eq(1), biases.read.addr.eq(self.token.bias),
-            ]
-            m.d.sync += bias.eq(biases.read.data)
-            return
-        following = Signal.like(bias)
-        with m.If(self.load_o.bias):
-            m.d.sync += following.eq(entry)
-        with m.If(scale.opens):
-            m.d.sync += bias.eq(following)
 
     def _codes(self, m, scale, threshold):
         """A code comes from one of both ways; the other one shows 0."""

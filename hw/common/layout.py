@@ -13,8 +13,8 @@ from ..spec.descriptor import (
     descriptor_limits,
 )
 
-__all__ = ["PairLayout", "TapLayout", "TermLayout", "assign_word", "column_layout", "feed_layout",
-           "layer_layout", "output_layout", "record_layout"]
+__all__ = ["PairLayout", "TapLayout", "assign_word", "column_layout", "feed_layout", "layer_layout",
+           "output_layout", "record_layout", "term_layout"]
 
 
 def layer_layout(config, fields=None):
@@ -46,8 +46,20 @@ def record_layout(record):
         for field in record.fields.values()})
 
 
-TermLayout = record_layout(TERM)
-"""One term."""
+def term_layout(config):
+    """One term, as the tables keep it: every field as wide as what it counts or addresses, and one
+    bit more, which is set if any bit from there on is; that is all it takes to notice a term that
+    leaves a memory."""
+    most = {
+        "activation_base": config.activation_depth - 1, "pad_base": config.activation_depth - 1,
+        "tile_words": config.activation_depth, "words": config.activation_depth,
+        "tap_base": config.tap_depth - 1, "taps_per_group": config.tap_depth,
+        "pair_base": config.pair_depth - 1, "weight_offset": config.weight_depth - 1}
+    return data.StructLayout({
+        name: unsigned(min(field.bits, most[name].bit_length() + 1) if name in most
+                       else field.bits)
+        for name, field in TERM.fields.items()})
+
 
 TapLayout = record_layout(TAP)
 """One kernel tap."""

@@ -8,7 +8,7 @@ from amaranth.lib.wiring import In, Out
 from ..array.element import Flags
 from ..common.delay import Delay
 from ..common.guard import reaches
-from ..common.layout import PairLayout, TapLayout, TermLayout, feed_layout
+from ..common.layout import PairLayout, TapLayout, feed_layout, term_layout
 from ..memory.activations import ReadSignature
 from ..memory.bank import read_signature
 from ..memory.probe import ProbeSignature
@@ -69,7 +69,7 @@ class Feed(wiring.Component):
         classes = stream.Signature(data.ArrayLayout(4, config.rows), always_ready=True)
         super().__init__({
             "layer": In(stream.Signature(feed_layout(config))), "raw_done": In(1),
-            "terms": In(read_signature(TermLayout, config.term_depth)),
+            "terms": In(read_signature(term_layout(config), config.term_depth)),
             "taps": In(read_signature(TapLayout, config.tap_depth)),
             "pairs": In(read_signature(PairLayout, config.pair_depth)),
             "read": Out(ReadSignature(config)), "flags": Out(Flags),

@@ -5,7 +5,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..common.guard import reaches
-from ..common.layout import TermLayout, feed_layout
+from ..common.layout import feed_layout, term_layout
 from ..common.turns import last_turn
 from ..memory.bank import read_signature
 
@@ -28,9 +28,9 @@ class Visit(data.StructLayout):
     """
 
     def __init__(self, config):
-        depth = config.activation_depth
+        depth, term = config.activation_depth, term_layout(config)
         super().__init__({
-            **{name: TermLayout[name].shape for name in LOOPS},
+            **{name: term[name].shape for name in LOOPS},
             **{f"once_{name}": 1 for name in LOOPS},
             "tap_base": range(2 * config.tap_depth), "pair_base": range(2 * config.pair_depth),
             "product": range(1 << (2 * depth.bit_length())), "base": range(depth),
@@ -79,7 +79,7 @@ class TermWalker(wiring.Component):
         self.config = config
         super().__init__({
             "layer": In(feed_layout(config)), "begin": In(1),
-            "terms": In(read_signature(TermLayout, config.term_depth)),
+            "terms": In(read_signature(term_layout(config), config.term_depth)),
             "o": Out(stream.Signature(Visit(config))), "fault": Out(1),
         })
 
@@ -89,7 +89,7 @@ class TermWalker(wiring.Component):
         go, valid = Signal(), [Signal(name=f"valid_{stage}") for stage in range(3)]
         entry, turn = self._loops(m, go, valid[0])
         turn_read, turn_kept = (Signal.like(turn, name=f"turn_{stage}") for stage in (1, 2))
-        term = Signal(TermLayout)
+        term = Signal(term_layout(config))
         m.d.comb += [
             go.eq(~self.o.valid | self.o.ready), self.terms.en.eq(go), self.terms.addr.eq(entry),
             self.fault.eq(valid[0] & reaches(entry, config.term_depth)),

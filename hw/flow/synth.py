@@ -21,8 +21,8 @@ TARGETS = {
 }
 """Yosys command of every target, one that keeps the hierarchy."""
 
-PARTS = ("core__datapath__feed__", "core__datapath__writer__", "__skew", "__deskew", "__flags",
-         "__ends", "__guard", "__fifo", "__store", "__later", "__cells")
+PARTS = ("core__datapath__feed__", "core__datapath__output__", "__skew", "__deskew", "__flags",
+         "__guard", "__fifo", "__store", "__later", "__end", "__cells")
 """What is no block of its own: modules below these, or with names that begin so, become part of the
 module around them."""
 

@@ -4,7 +4,6 @@ from amaranth.hdl import Cat, Module
 from amaranth.lib import wiring
 from amaranth.lib.wiring import Out
 
-from ..common.layout import record_layout
 from .bank import Bank, read_signature, write_signature
 
 __all__ = ["RecordTable"]
@@ -17,6 +16,9 @@ class RecordTable(wiring.Component):
     ----------
     record : hw.spec.record.Record
         What an entry is.
+    layout : StructLayout
+        Its fields as they are kept. The top bit of one that is narrower than in the record stands
+        for all that are left out, too: it is set if any of them is.
     depth : int
         Entries.
 
@@ -28,27 +30,30 @@ class RecordTable(wiring.Component):
         Look-up: ``en``, ``addr``, and as ``data`` the fields of the record side by side.
     """
 
-    def __init__(self, record, depth):
+    def __init__(self, record, layout, depth):
         self.record = record
+        self.layout = layout
         self.depth = depth
         width = 32 * len(record)
         super().__init__({
             "store": Out(write_signature(width, depth)),
-            "read": Out(read_signature(record_layout(record), depth)),
+            "read": Out(read_signature(layout, depth)),
         })
 
     def elaborate(self, platform):
         m = Module()
-        layout = record_layout(self.record)
-        # Of the link words only the bits that are fields are kept.
-        places = [(index * 32 + shift, self.record.fields[name].bits)
-                  for name in self.record.fields
-                  for index, shift in [self.record.place(name)]]
-        m.submodules.bank = bank = Bank(layout.size, self.depth)
+        m.submodules.bank = bank = Bank(self.layout.size, self.depth)
         m.d.comb += [
             bank.write.en.eq(self.store.en), bank.write.addr.eq(self.store.addr),
-            bank.write.data.eq(Cat(self.store.data[at:at + bits] for at, bits in places)),
+            bank.write.data.eq(Cat(self._field(name) for name in self.record.fields)),
             bank.read.en.eq(self.read.en), bank.read.addr.eq(self.read.addr),
             self.read.data.eq(bank.read.data),
         ]
         return m
+
+    def _field(self, name):
+        """A field of an entry from the host."""
+        index, shift = self.record.place(name)
+        bits = self.store.data[32 * index + shift:][:self.record.fields[name].bits]
+        top = self.layout[name].width - 1
+        return Cat(bits[:top], bits[top:].any())

@@ -64,9 +64,8 @@ MAX_TERMS = 15
 MAX_POOL = 15
 """Largest height and width of a pooled window."""
 
-RESCALE_SHIFTS = (4, 5, 8, 9, 12, 13)
-"""Right shifts of an accumulator before it is multiplied: steps of four bits, and one bit more
-where all accumulators are doubled."""
+RESCALE_SHIFTS = (4, 8, 12)
+"""Right shifts of an accumulator before it is multiplied."""
 
 RESCALE_DOWN = 16
 """Right shift of the sum of product and addend."""
@@ -101,8 +100,8 @@ DESCRIPTOR = Record(
      Field("walk_width", 16, "column places of a line that are written: out_width * images")),
     (Field("out_lines", 12, "lines of the map of accumulators"),
      Field("first_line", 12, "reserved for maps cut into strips; 0")),
-    (Field("tile_cycles", 16, "least cycles from one tile's last step to the next tile's: rows, or "
-                              "what the output needs"),
+    (Field("tile_cycles", 16, "least cycles from one tile's last step to the next tile's: rows, "
+                              "twice that with borders, or what the output needs"),
      Field("images", 12, "images of the batch: column places of a pixel")),
     (Field("term_base", 16, "first entry in the term table"),
      Field("needs", 16, "reserved for sections that must have come; 0")),

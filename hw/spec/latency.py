@@ -2,9 +2,8 @@
 
 __all__ = ["ELEMENT_LATENCY", "FEED_LATENCY", "FIRST_ISSUE_CYCLES", "PARAMETER_CYCLES",
            "SCALE_LATENCY", "code_latency", "drained_latency", "first_issue_cycles", "pool_cycles",
-           "raw_latency",
-           "rescale_cycles", "rescale_delay", "rescaled_latency", "staircase_latency",
-           "threshold_levels"]
+           "raw_latency", "rescale_delay", "rescaled_latency", "staircase_latency",
+           "threshold_levels", "tile_cycles"]
 
 FIRST_ISSUE_CYCLES = 7
 """Cycles of table look-ups before a layer's first step."""
@@ -83,3 +82,10 @@ def pool_cycles(map_bits, open_windows):
     """Least cycles per pixel of a layer with pooling: its codes are written plane by plane, and its
     windows met one by one."""
     return max(map_bits, open_windows)
+
+
+def tile_cycles(config, bordered):
+    """Least cycles from one tile's last step to the next tile's: their positions; with borders
+    twice as many, as a bias is read for every pixel, and the parameters of the next column tile
+    have to find their way between."""
+    return config.rows * (2 if bordered else 1)

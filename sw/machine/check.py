@@ -8,7 +8,7 @@ from xnorloom.hw.spec.descriptor import (
     POOLS,
     descriptor_limits,
 )
-from xnorloom.hw.spec.latency import pool_cycles
+from xnorloom.hw.spec.latency import pool_cycles, tile_cycles
 from xnorloom.hw.spec.memory import Memory, banks
 
 from ..errors import ImageError
@@ -147,11 +147,14 @@ class _Layer:
         depth, end = self.config.activation_depth, described["base"] + layout.bank_words
         self.demand(f"end of its {which} map", f"at most {depth}", end, end <= depth)
 
+    def bordered(self):
+        """Whether the layer has border classes."""
+        return any(self.fields[f"border_{side}"] for side in ("top", "bottom", "left", "right"))
+
     def check_tables(self):
         """Weights, scales and parameters of all column tiles."""
         fields, tiles = self.fields, self.fields["col_tiles"]
-        classes = any(fields[f"border_{side}"] for side in ("top", "bottom", "left", "right"))
-        block = BORDER_CLASSES ** 2 if classes else 1
+        block = BORDER_CLASSES ** 2 if self.bordered() else 1
         if not fields["raw"]:
             block += 2 if fields["rescale"] else (1 << fields["code_bits"]) - 1
         self.equal("block", block)
@@ -183,7 +186,8 @@ class _Layer:
         self.equal("code_bits", layout.planes)
         self.equal("out_walk", walk.places)
         self.equal("turns", turns_needed(layout, walk.pixels(layer["map"]), self.config.rows))
-        self.equal("tile_cycles", max(self.config.rows, fields["map_bits"] * fields["turns"]))
+        self.equal("tile_cycles", max(
+            tile_cycles(self.config, self.bordered()), fields["map_bits"] * fields["turns"]))
 
     def check_pool(self):
         """Fields of pooling."""
@@ -207,7 +211,8 @@ class _Layer:
         self.equal("out_walk", width * self.image.batch)
         self.equal("turns", 1)
         self.equal("pool_cycles", pool_cycles(fields["map_bits"], math.prod(windows)))
-        self.equal("tile_cycles", config.rows * fields["pool_cycles"])
+        self.equal("tile_cycles", max(tile_cycles(config, self.bordered()),
+                                      config.rows * fields["pool_cycles"]))
         entries = windows[0] * width * self.image.batch
         self.demand("pooled pixels open at a time", f"at most {config.pool_depth}", entries,
                     entries <= config.pool_depth)

@@ -29,6 +29,11 @@ class Borders:
     right: int
     corrections: np.ndarray
 
+    @property
+    def any(self):
+        """Whether there are such lines or columns."""
+        return any((self.top, self.bottom, self.left, self.right))
+
 
 def border_classes(name, terms, shapes, out_map, config):
     """The classes that a layer needs, and their corrections.

@@ -11,7 +11,7 @@ from xnorloom.hw.spec.descriptor import (
     TERM,
     descriptor_limits,
 )
-from xnorloom.hw.spec.latency import pool_cycles
+from xnorloom.hw.spec.latency import pool_cycles, tile_cycles
 from xnorloom.hw.spec.memory import Memory
 
 from ..errors import CompileError, DoesNotFit
@@ -72,7 +72,8 @@ class LayerEmitter:
             "last_cols": layer.outputs - (col_tiles - 1) * config.cols, "col_tiles": col_tiles,
             **walk.fields(), "term_period": plan.period, "terms": len(plan.terms),
             "block": parameters.shape[2], "walk_width": layer.map[1] * walk.images,
-            "out_lines": layer.map[0], "tile_cycles": config.rows,
+            "out_lines": layer.map[0],
+            "tile_cycles": tile_cycles(config, plan.borders.any),
             "term_base": self.memory[Memory.TERMS].share(self.records(plan, TERM, terms)),
             "weight_base": self.memory[Memory.WEIGHTS].place(
                 weights.reshape(config.cols, -1, config.lane_words)),
@@ -135,7 +136,8 @@ class LayerEmitter:
         layer, out = plan.layer, self.maps[plan.layer.name]
         fields = {"code_bits": layer.requantize.bits, "map_bits": layer.format.planes,
                   "turns": turns,
-                  "tile_cycles": max(self.config.rows, layer.format.planes * turns),
+                  "tile_cycles": max(tile_cycles(self.config, plan.borders.any),
+                                     layer.format.planes * turns),
                   **out.output_fields(self.addresses[layer.name], layer.format.table)}
         if plan.rescale is not None:
             fields |= {"rescale": 1, "shift": RESCALE_SHIFTS.index(plan.rescale.shift)}
@@ -156,7 +158,7 @@ class LayerEmitter:
         cycles = pool_cycles(layer.format.planes, open_y * open_x)
         return {
             "pool": POOLS[pool.kind], "pool_cycles": cycles,
-            "tile_cycles": config.rows * cycles,
+            "tile_cycles": max(tile_cycles(config, plan.borders.any), config.rows * cycles),
             "pool_window_y": pool.window[0], "pool_window_x": pool.window[1],
             "pool_stride_y": pool.stride[0], "pool_stride_x": pool.stride[1],
             "pool_top": pool.padding[0], "pool_left": pool.padding[2],

@@ -4,6 +4,8 @@ import dataclasses
 import itertools
 from dataclasses import dataclass
 
+from xnorloom.hw.spec.latency import tile_cycles
+
 from ..machine.layout import MapLayout
 from ..machine.walk import Walk, pool_reach, turns_needed
 
@@ -69,7 +71,8 @@ def _arranged(plans, prepared, config, images, align, aligned):
 
 def _least_cycles(plan, config):
     """Cycles of a tile, however it is written."""
-    return max(config.rows, plan.steps, plan.passes * config.drain_cycles)
+    return max(tile_cycles(config, plan.borders.any), plan.steps,
+               plan.passes * config.drain_cycles)
 
 
 def _tile_cycles(plan, arrangement, config):
