@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from tests.graphs import random_net
+from tests.graphs import KINDS, random_net
 from xnorloom.sw.graph.export import export
 from xnorloom.sw.graph.text import parse
 from xnorloom.sw.passes.golden import GoldenError, check_codes, check_float, check_fused
@@ -95,7 +95,7 @@ def test_a_wrong_integer_is_noticed(change):
 
 @pytest.mark.parametrize("seed", range(8))
 def test_normalization_keeps_the_meaning_of_random_networks(seed):
-    net = random_net(seed, signal=seed % 4 == 0)
+    net = random_net(seed, KINDS[seed % len(KINDS)])
     graph, state = export(net, net.in_shape)
     check_float("normalize", graph, normalize(graph), state)
 
