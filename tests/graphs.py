@@ -5,6 +5,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+KINDS = ("map", "signal", "map", "vector", "map")
+"""What networks read, maps most of the time."""
+
 FUNCTIONS = {
     "relu": F.relu, "relu6": F.relu6, "hardtanh": F.hardtanh, "tanh": torch.tanh,
     "sigmoid": torch.sigmoid, "leaky": lambda x: F.leaky_relu(x, 0.2),
@@ -14,15 +17,20 @@ FUNCTIONS = {
 class RandomNet(nn.Module):
     """A program of steps: each a function or module, and the values it reads."""
 
-    def __init__(self, seed, signal=False):
+    def __init__(self, seed, kind="map"):
         super().__init__()
-        self.rng, self.signal = np.random.default_rng(seed), signal
+        self.rng, self.kind = np.random.default_rng(seed), kind
         self.steps, self.shapes, self.joined = [], [], set()
         channels = int(self.rng.integers(1, 4))
-        size = (30,) if signal else tuple(map(int, self.rng.integers(6, 9, 2)))
-        self.in_shape = (channels, *size)
+        self.in_shape = {"map": (channels, *map(int, self.rng.integers(6, 9, 2))),
+                         "signal": (channels, 30),
+                         "vector": (int(self.rng.integers(1, 40)),)}[kind]
         self.shapes.append(self.in_shape)
-        last = self.conv(0)
+        first = self.norm(0) if self.rng.integers(6) == 0 else 0
+        if kind == "vector":
+            self.linears(first)
+            return
+        last = self.conv(first)
         for _ in range(int(self.rng.integers(2, 8))):
             last = self.grow(last)
         self.end(last)
@@ -48,7 +56,7 @@ class RandomNet(nn.Module):
 
     def conv(self, source, outputs=None, like=None):
         shape = self.shapes[source]
-        kind = nn.Conv1d if self.signal else nn.Conv2d
+        kind = nn.Conv1d if self.kind == "signal" else nn.Conv2d
         axes = len(shape) - 1
         if like is not None:
             return self.add(kind(shape[0], like[0], 1, bias=bool(self.rng.integers(2))), source)
@@ -90,14 +98,42 @@ class RandomNet(nn.Module):
         axes = len(shape) - 1
         window = tuple(min(self.pick(2, 2, 3), size) for size in shape[1:])
         if self.rng.integers(3) == 0:
-            sizes = tuple(size // step * step for size, step in zip(shape[1:], window))
-            if sizes == shape[1:]:
-                average = F.avg_pool1d if axes == 1 else F.avg_pool2d
-                return self.add(lambda x: average(x, window), source)
+            return self.average(source, window)
         stride = tuple(self.pick(1, 2) for _ in window)
         padding = tuple(self.pick(0, taps // 2) for taps in window)
         largest = F.max_pool1d if axes == 1 else F.max_pool2d
         return self.add(lambda x: largest(x, window, stride, padding), source)
+
+    def average(self, source, window):
+        axes, shape = len(window), self.shapes[source]
+        if self.rng.integers(3) == 0:
+            kept = tuple(self.pick(1, *(n for n in (2, 3) if size % n == 0))
+                         for size in shape[1:])
+            return self.add((nn.AdaptiveAvgPool1d if axes == 1 else nn.AdaptiveAvgPool2d)(kept),
+                            source)
+        average = F.avg_pool1d if axes == 1 else F.avg_pool2d
+        if self.rng.integers(2):
+            window = tuple(max(n for n in range(1, taps + 1) if size % n == 0)
+                           for taps, size in zip(window, shape[1:]))
+        stride, padding = window, (0,) * axes
+        if self.rng.integers(3) == 0:
+            stride = tuple(self.pick(1, 2) for _ in window)
+            padding = tuple(self.pick(0, taps // 2) for taps in window)
+        return self.add(lambda x: average(x, window, stride, padding), source)
+
+    def linears(self, last):
+        """Up to three linear layers, blocks and shortcuts over vectors."""
+        for _ in range(int(self.rng.integers(1, 4))):
+            width = self.pick(3, 8, 17)
+            own = self.add(nn.Linear(self.shapes[last][0], width, bias=bool(self.rng.integers(2))),
+                           last)
+            if self.rng.integers(2):
+                own = self.norm(own)
+            own = self.function(own)
+            if self.shapes[own] == self.shapes[last] and self.rng.integers(2):
+                own = self.add(lambda x, y: x + y, own, last)
+            last = own
+        self.add(nn.Linear(self.shapes[last][0], 5), last)
 
     def grow(self, last):
         kind = self.pick("conv", "conv", "block", "norm", "function", "pool", "residual", "cat",
@@ -146,6 +182,9 @@ class RandomNet(nn.Module):
         elif how == "conv":
             self.conv(last)
             return
+        if how != "bare" and self.rng.integers(3) == 0:
+            self.linears(last)
+            return
         if how != "bare":
             last = self.add(nn.Linear(self.shapes[last][0], 5), last)
         if self.rng.integers(3) == 0 and last not in self.joined:
@@ -160,7 +199,8 @@ class RandomNet(nn.Module):
         return values[-1]
 
 
-def random_net(seed, signal=False):
-    """A random float network with an ``in_shape``, the same every time for the same seed."""
+def random_net(seed, kind="map"):
+    """A random float network with an ``in_shape`` over a ``map``, ``signal`` or ``vector``, the
+    same every time for the same seed."""
     torch.manual_seed(seed)
-    return RandomNet(seed, signal)
+    return RandomNet(seed, kind)

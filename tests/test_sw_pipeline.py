@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from tests.graphs import random_net
+from tests.graphs import KINDS, random_net
 from xnorloom.sw.graph.export import export
 from xnorloom.sw.graph.text import parse
 from xnorloom.sw.passes.golden import GoldenError, check_codes, check_float, check_fused
@@ -76,6 +76,17 @@ def test_a_wrong_scale_is_noticed():
         check_fused(network, snapped)
 
 
+def test_rounding_a_bias_is_no_fault():
+    torch.manual_seed(0)
+    network = quantize_(nn.Sequential(nn.Conv2d(1, 4, 3), nn.MaxPool2d(2)), "pact-sawb-w4a4",
+                        in_shape=SHAPE)
+    # Scales of 8, 4, 2 and 1 units are exact, and what they leave in the bias is 7.5.
+    nn.init.constant_(network.module(network.graph["0.quantizer"]).alpha, 15 / 16)
+    lowered, snapped = lower_model(network.eval(), scale_bits=6)
+    assert snapped.report[-1]["error"] == 0
+    assert set(np.abs(lowered.layers[-1].terms[0].scales).flat) == {1, 2, 4, 8}
+
+
 @pytest.mark.parametrize("change", [
     lambda layer: {"biases": layer.biases + 2 ** 14},
     lambda layer: {"terms": (dataclasses.replace(layer.terms[0], scales=layer.terms[0].scales * 2),
@@ -95,7 +106,7 @@ def test_a_wrong_integer_is_noticed(change):
 
 @pytest.mark.parametrize("seed", range(8))
 def test_normalization_keeps_the_meaning_of_random_networks(seed):
-    net = random_net(seed, signal=seed % 4 == 0)
+    net = random_net(seed, KINDS[seed % len(KINDS)])
     graph, state = export(net, net.in_shape)
     check_float("normalize", graph, normalize(graph), state)
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.graphs import random_net
+from tests.graphs import KINDS, random_net
 from xnorloom.sw.graph.errors import FrontendError
 from xnorloom.sw.graph.network import binary_table
 from xnorloom.sw.graph.text import parse, to_text
@@ -20,7 +20,7 @@ NAMES = sorted(SCHEMES)
 
 def quantized(seed):
     """A random network in evaluation mode, with activation scales of a few batches."""
-    model = random_net(seed, signal=seed % 4 == 0)
+    model = random_net(seed, KINDS[seed % len(KINDS)])
     network = quantize_(model, NAMES[seed % len(NAMES)], in_shape=model.in_shape, input_bits=3,
                         input_step=0.25, padding=("code", "zero")[seed // 2 % 2]).train()
     images = torch.randint(0, 8, (8, *model.in_shape)) / 4

@@ -1,6 +1,7 @@
 """Golden checks: what a pass makes is held against what it was given, on random inputs."""
 
 import copy
+import math
 
 import numpy as np
 import torch
@@ -95,12 +96,15 @@ def _brightest(snapped):
 
 
 def _tolerance(layer):
-    """How far values may be off, in parts of the largest one, and at all: scales are rounded, and
-    whatever is small beside what the layer can reach is lost."""
+    """How far values may be off, in parts of the largest one, and at all: every scale is rounded,
+    whatever it multiplies."""
     integers = layer.integers
-    reach = np.maximum(-integers.low, integers.high) * layer.grid
+    largest = np.max([np.abs(each).max(axis=(1, 2, 3)) for each in integers.scales], axis=0) + 1
+    mismatches = sum(math.prod(snapped.term.weights.shape[1:]) * math.prod(scales.shape[2:])
+                     for snapped, scales in zip(layer.terms, integers.scales, strict=True))
     gains = [np.abs(each.gain.numpy()) for each in layer.tail if isinstance(each, Affine)]
-    return 2.0 ** -6, float((4 * integers.errors * reach * _product(gains)).max())
+    off = integers.errors * largest * mismatches + 1
+    return 2.0 ** -6, float((off * layer.grid * _product(gains)).max())
 
 
 @torch.no_grad()
