@@ -312,3 +312,23 @@ def test_an_uncalibrated_activation_says_so():
     assert isinstance(model[1], LsbqActivation)
     with pytest.raises(ValueError, match="no stored scales; run a batch in training mode"):
         lower(model)
+
+
+@pytest.mark.parametrize("count_bits", [12, 14, 16])
+def test_shifted_accumulators_fit_the_multiplier(count_bits):
+    model, _images = random_model(1, PactSawbConfig(weight_bits=3, activation_bits=5))
+    for layer, lowered in zip(snap(model, count_bits=count_bits).layers,
+                              lower(model, count_bits=count_bits).layers, strict=True):
+        codes = lowered.requantize
+        if codes is not None:
+            reach = np.maximum(-layer.integers.low, layer.integers.high).max()
+            assert reach >> codes.shift < 1 << count_bits
+            assert codes.shift == 0 or reach >> codes.shift - 1 >= 1 << count_bits
+            assert codes.multipliers.max() < 1 << 15 and np.abs(codes.addends).max() < 1 << 31
+
+
+def test_a_multiplier_too_narrow_for_the_codes_is_named():
+    model, _images = random_model(1, PactSawbConfig(weight_bits=3, activation_bits=5))
+    with pytest.raises(SnapError, match="^Layer '[0-9]+' channel [0-9]+ must have steps of its "
+                                        "5-bit codes that a multiplication by 16 bits can tell "):
+        snap(model, count_bits=6)

@@ -9,6 +9,7 @@ from torch import nn
 
 from xnorloom.sw.graph.errors import FrontendError
 from xnorloom.sw.ops.layers import QuantConv1d, QuantConv2d, QuantLinear, padded
+from xnorloom.sw.passes.pipeline import lower_model
 from xnorloom.sw.passes.quantize import quantize_
 from xnorloom.sw.quantizers import SCHEMES, UnknownNameError, get_scheme
 from xnorloom.sw.quantizers.lsbq import LsbqActivation, LsbqWeight
@@ -291,3 +292,30 @@ def test_dropout_stays_in_training():
     assert ((dropped == 0).flatten(2).all(dim=2)).any() and not torch.equal(model(x), model(x))
     assert torch.equal(model.eval()(x), model(x))
     assert F.relu(dropped).shape == (4, 8, 8, 8)
+
+
+class Clamped(nn.Module):
+    """A batch norm behind a sum whose first part was clamped, straight or through a function."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.stem, self.one, self.two = (nn.Conv2d(channels, 3, 1) for channels in (1, 3, 3))
+        self.norm, self.last, self.function = nn.BatchNorm2d(3), nn.Conv2d(3, 2, 1), function
+
+    def forward(self, x):
+        x = torch.relu(self.stem(x))
+        return self.last(self.norm(self.function(torch.relu(self.one(x)) + self.two(x))))
+
+
+@pytest.mark.parametrize("function, where", [(nn.Identity(), "add.quantizer"),
+                                             (nn.Tanh(), "function.quantizer")])
+def test_a_clamped_sum_is_quantized_before_a_gain_of_any_sign(function, where):
+    torch.manual_seed(0)
+    model = Clamped(function)
+    with torch.no_grad():
+        model.norm.weight.copy_(torch.tensor([1.0, -1.0, -0.5]))
+    network = quantize_(model, "pact-sawb-w2a2", in_shape=SHAPE)
+    assert ops(network)[where] == "quantize" and network.graph["norm"].inputs == (where,)
+    for _ in range(3):
+        network(torch.rand(4, *SHAPE))
+    lower_model(network.eval())

@@ -1,11 +1,13 @@
 """Random networks of all operators, in all schemes: torch is the integers, and every pass is held
 against what it was given."""
 
+import numpy as np
 import pytest
 import torch
 
 from tests.graphs import random_net
 from xnorloom.sw.graph.errors import FrontendError
+from xnorloom.sw.graph.network import binary_table
 from xnorloom.sw.graph.text import parse, to_text
 from xnorloom.sw.passes.golden import check_codes, check_fused
 from xnorloom.sw.passes.lower import lower
@@ -37,7 +39,13 @@ def check(seed):
     assert parse(to_text(network.graph)) == network.graph
     snapped = snap(network)
     check_fused(network, snapped)
-    check_codes(snapped, lower(snapped))
+    lowered = lower(snapped)
+    check_codes(snapped, lowered)
+    for layer in lowered.layers:
+        if layer.format is not None and layer.format.planes > 4:
+            assert np.array_equal(layer.format.table, binary_table(layer.format.planes))
+        for term in layer.terms:
+            assert term.border is None or any(term.padding)
     assert snapped(images).shape == network(images).shape
 
 

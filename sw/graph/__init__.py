@@ -1,1 +1,1 @@
-"""Networks as graphs: the torch side's trace, and the integer network below it."""
+"""Networks as graphs: a float or quantized one as torch has it, and the integer network below it."""

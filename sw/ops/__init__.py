@@ -1,1 +1,1 @@
-"""Operators: their float layers, and their integers."""
+"""Operators, one file each: how torch is read, float and integer meaning, limits."""

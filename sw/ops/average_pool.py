@@ -11,7 +11,7 @@ from ..bitplanes import BitPlanes
 from .limits import MAX_MAP_BITS, MAX_POOL
 from .max_pool import as_edges, as_plane, pool_attributes
 from .operator import Operator, Refused, register
-from .values import Map
+from .values import Map, stored
 
 __all__ = ["AveragePool"]
 
@@ -95,7 +95,7 @@ def _summed(part, area, padded):
     step = (levels[-1] - levels[0]) / (len(levels) - 1) / area
     scales = step * 2.0 ** np.arange(bits - 2, -2, -1)
     planes = (np.arange(1 << bits) >> np.arange(bits)[::-1, None] & 1).astype(np.uint8)
-    return BitPlanes(planes, scales.reshape(-1, 1, 1), offset=scales.sum() + levels[0])
+    return stored(BitPlanes(planes, scales.reshape(-1, 1, 1), offset=scales.sum() + levels[0]))
 
 
 register(AveragePool())

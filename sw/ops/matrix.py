@@ -87,13 +87,22 @@ class Matrix(Operator):
         pads, shape = node.attributes.get("pads", ()), as_map(node.shape)
         terms = []
         for index, (part, planes) in enumerate(zip(value.parts, weights, strict=True)):
-            zeros = index < len(pads) and not pads[index][1] or part.pad_code is None
+            zeros = _padded_with_zeros(part, options, index < len(pads) and not pads[index][1])
             area = part.spread[0] * part.spread[1]
             terms.append(SumTerm(
                 part, _spread(planes, part.spread), np.full(outputs, 1 / area),
                 bias if not index else np.zeros(outputs), zeros=zeros,
                 **_strides(options, part, planes)))
         return Sum(node.name, tuple(terms), shape)
+
+
+def _padded_with_zeros(part, options, wanted):
+    """Whether a frame must be true zeros because the padding code is none."""
+    if not any(options.get("padding", ())):
+        return False
+    if part.pad_code is None:
+        return True
+    return wanted and float(part.codebook.reconstruct()[part.pad_code]) != 0
 
 
 def _strides(options, part, weights):

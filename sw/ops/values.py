@@ -6,9 +6,25 @@ import numpy as np
 from torch import nn
 
 from ..bitplanes import BitPlanes
+from .limits import MAX_CODE_BITS
 from .operator import Refused
 
-__all__ = ["Fused", "Map", "Part", "Raw", "Sum", "SumTerm", "identity", "identity_term"]
+__all__ = ["Fused", "Map", "Part", "Raw", "Sum", "SumTerm", "identity", "identity_term",
+           "stored"]
+
+
+def stored(codebook):
+    """A code book with its planes in the order in which a machine stores them: those of a code too
+    wide for a table are its binary digits, the lowest first.
+
+    Parameters
+    ----------
+    codebook : BitPlanes
+        Highest plane first.
+    """
+    if codebook.count <= MAX_CODE_BITS:
+        return codebook
+    return replace(codebook, planes=codebook.planes[::-1], scales=codebook.scales[::-1])
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,7 +38,7 @@ class Part:
     shape : tuple of int
         Channels, height, width.
     codebook : BitPlanes
-        Values of the codes.
+        Values of the codes, planes as :func:`stored`.
     pad_code : int or None
         Code that a reader pads with; None: true zeros.
     spread : tuple of int

@@ -21,7 +21,7 @@ from ..ops.function import Applied
 from ..ops.grid import SnapError
 from ..ops.operator import Refused, as_map
 from ..ops.registry import OPERATORS, supported
-from ..ops.values import Fused, Map, Part, Raw, Sum, identity
+from ..ops.values import Fused, Map, Part, Raw, Sum, identity, stored
 from ..quantizers.pixels import PixelQuantizer
 from ..quantizers.planes import unsigned_codebook
 
@@ -141,7 +141,7 @@ class Fuser:
         """What becomes of a value that is quantized: a map of codes, and with it a layer."""
         if isinstance(value, Raw):
             self.encoder = module, value.gain, value.shift
-            self.input = Part(INPUT, value.shape, module.codebook(), module.pad_code)
+            self.input = Part(INPUT, value.shape, stored(module.codebook()), module.pad_code)
             return Map((self.input,))
         found = identity(node.name, value)
         last = next((each.name for each in found.tail if isinstance(each, Applied)
@@ -156,7 +156,7 @@ class Fuser:
         if any(each.name == layer.name for each in self.layers) or layer.name == INPUT:
             raise Refused(f"must end a layer of another name than {layer.name!r}")
         self.layers.append(layer)
-        return Part(layer.name, found.shape, quantizer.codebook(), quantizer.pad_code)
+        return Part(layer.name, found.shape, stored(quantizer.codebook()), quantizer.pad_code)
 
     def pooled(self, node, value, kind, window, stride, padding, books=None):
         """A map whose codes are pooled as they leave their layer, or by a layer of their own.
@@ -208,7 +208,7 @@ class Fuser:
         """The same codes as the result of a layer of their own."""
         bits = part.codebook.count
         codes = PixelQuantizer(bits, 1.0)
-        counted = replace(part, codebook=unsigned_codebook(bits, 1.0))
+        counted = replace(part, codebook=stored(unsigned_codebook(bits, 1.0)))
         own = self._layer(identity(name, Map((counted,))), codes, "", name)
         return replace(own, codebook=part.codebook, pad_code=part.pad_code)
 

@@ -6,6 +6,8 @@ from ..graph.errors import FrontendError
 from ..graph.export import checked_shape
 from ..graph.head import Head
 from ..graph.network import CodeFormat, Encoder, Layer, Network, Rescale, Staircase, Term
+from ..ops.values import stored
+from ..quantizers.planes import unsigned_codebook
 from .rescale import RescaledActivation, bounds
 from .snap import pool_of, snap
 from .staircase import StaircaseError, accumulator_function, search
@@ -13,7 +15,8 @@ from .staircase import StaircaseError, accumulator_function, search
 __all__ = ["FrontendError", "lower"]
 
 
-def lower(model, in_shape=None, *, name="network", info=None, scale_bits=16, acc_bits=32):
+def lower(model, in_shape=None, *, name="network", info=None, scale_bits=16, acc_bits=32,
+          count_bits=16):
     """Lowers a quantized or snapped model to a :class:`sw.graph.network.Network`.
 
     Parameters
@@ -26,7 +29,7 @@ def lower(model, in_shape=None, *, name="network", info=None, scale_bits=16, acc
         The network's name.
     info : dict, optional
         Plain data to keep with it.
-    scale_bits, acc_bits : int
+    scale_bits, acc_bits, count_bits : int
         Of the machine; used if the model is not snapped yet.
 
     Raises
@@ -34,7 +37,7 @@ def lower(model, in_shape=None, *, name="network", info=None, scale_bits=16, acc
     FrontendError
         If the model holds something that the machine cannot run: the message names it.
     """
-    model = snap(model, scale_bits, acc_bits)
+    model = snap(model, scale_bits, acc_bits, count_bits)
     if in_shape is not None and checked_shape(in_shape) != model.fusion.in_shape:
         raise FrontendError(f"Input shape must be {model.fusion.in_shape!r}, which the model was "
                             f"quantized for, not {checked_shape(in_shape)!r}")
@@ -68,19 +71,18 @@ def _layer(layer):
     pool = pool_of(fused)
     form = None
     if coded:
-        codebook = fused.quantizer.codebook()
+        codebook = stored(fused.quantizer.codebook())
         bits = codebook.count if pool is None else pool.bits(codebook.count)
-        form = (_format(codebook) if bits == codebook.count
-                else CodeFormat(_binary(bits)))
+        form = _format(codebook) if bits == codebook.count else _digits(bits)
     return Layer(name=fused.name, terms=terms, biases=integers.biases * sign,
                  frac_bits=integers.frac_bits, map=tuple(fused.sum.shape[1:]),
                  requantize=_requantize(layer) if coded else None, pool=pool, format=form,
                  sign=sign.astype(np.int8))
 
 
-def _binary(bits):
-    """The digits of every code, the highest first: as code books have them."""
-    return (np.arange(1 << bits)[:, None] >> np.arange(bits)[::-1] & 1).astype(np.uint8)
+def _digits(bits):
+    """The format of a sum of codes, see :mod:`sw.ops.average_pool`."""
+    return _format(stored(unsigned_codebook(bits, 1.0)))
 
 
 def _term(term, scales, border, sign):

@@ -16,14 +16,14 @@ PASSES = ("import", "normalize", "quantize", "fuse", "snap", "lower")
 trained graph under the third name."""
 
 
-def lower_model(model, *, name="network", info=None, scale_bits=16, acc_bits=32, dump=None,
-                check=True):
+def lower_model(model, *, name="network", info=None, scale_bits=16, acc_bits=32,
+                count_bits=16, dump=None, check=True):
     """All passes from a trained network to the integer one.
 
     Parameters
     ----------
     model : sw.graph.model.GraphModel or sw.passes.snap.SnappedModel
-    name, info, scale_bits, acc_bits
+    name, info, scale_bits, acc_bits, count_bits
         See :func:`sw.passes.lower.lower`.
     dump : path-like, optional
         Folder, made if need be, that gets a text of every pass of :data:`PASSES`.
@@ -44,7 +44,7 @@ def lower_model(model, *, name="network", info=None, scale_bits=16, acc_bits=32,
     """
     trained = not isinstance(model, SnappedModel)
     fusion = fuse(model) if trained else model.fusion
-    snapped = snap(model, scale_bits, acc_bits)
+    snapped = snap(model, scale_bits, acc_bits, count_bits)
     if check and trained:
         check_fused(model, snapped)
     network = lower(snapped, name=name, info=info)

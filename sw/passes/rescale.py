@@ -9,9 +9,6 @@ from .staircase import StaircaseError, search
 
 __all__ = ["RescaledActivation", "rescale"]
 
-FACTOR_BITS = 17
-"""Bits of a shifted accumulator, sign included: what the unit's multiplier takes."""
-
 _FAR = 1 << 46
 """Thresholds are looked for up to here, whatever an accumulator can reach: all of them lie on the
 line that is wanted."""
@@ -45,7 +42,7 @@ class RescaledActivation(nn.Module):
             0, (1 << self.bits) - 1)
 
 
-def rescale(layer, codes, bits, scale_bits, acc_bits):
+def rescale(layer, codes, bits, scale_bits, acc_bits, count_bits):
     """The integers for one layer.
 
     Parameters
@@ -57,6 +54,8 @@ def rescale(layer, codes, bits, scale_bits, acc_bits):
         Of a code.
     scale_bits, acc_bits : int
         Signed widths of a multiplier and of an addend.
+    count_bits : int
+        Bits of a shifted accumulator, its sign not counted: what the unit's multiplier takes.
 
     Returns
     -------
@@ -78,7 +77,7 @@ def rescale(layer, codes, bits, scale_bits, acc_bits):
         raise SnapError(f"Layer {layer.name!r} must have codes of even steps behind nothing but "
                         f"batch norms and a clip, to be re-quantized to {bits} bits; channel "
                         f"{int(bent.argmax())} does not")
-    shift = max(int(np.maximum(-low, high + 1).max()).bit_length() - (FACTOR_BITS - 1), 0)
+    shift = max(int(np.maximum(-low, high + 1).max()).bit_length() - count_bits, 0)
     # A shifted accumulator is half a unit too small on average.
     start = start + slope * ((1 << shift) - 1) / 2
     steep = slope.max() * 2.0 ** shift

@@ -121,7 +121,7 @@ def _pooled(pool, codes):
     return windows.amax(dim=4) if kind == "max" else windows.sum(dim=4)
 
 
-def snap(model, scale_bits=16, acc_bits=32):
+def snap(model, scale_bits=16, acc_bits=32, count_bits=16):
     """Puts a quantized model on the machine's integer grid.
 
     Parameters
@@ -130,6 +130,8 @@ def snap(model, scale_bits=16, acc_bits=32):
         What ``quantize_`` returned, trained; it is not changed.
     scale_bits, acc_bits : int
         Signed widths of a scale and of an accumulator of the machine.
+    count_bits : int
+        Bits of a count of the machine: matters to activations of more than 4 bits.
 
     Returns
     -------
@@ -145,11 +147,11 @@ def snap(model, scale_bits=16, acc_bits=32):
     if isinstance(model, SnappedModel):
         return model
     fusion = fuse(model)
-    return SnappedModel(fusion, [snapped_layer(fused, scale_bits, acc_bits)
+    return SnappedModel(fusion, [snapped_layer(fused, scale_bits, acc_bits, count_bits)
                                  for fused in fusion.layers])
 
 
-def snapped_layer(fused, scale_bits=16, acc_bits=32):
+def snapped_layer(fused, scale_bits=16, acc_bits=32, count_bits=16):
     """One layer on the grid, with what makes its codes; parameters as of :func:`snap`."""
     layer = SnappedLayer(fused, scale_bits, acc_bits)
     if fused.quantizer is not None:
@@ -157,7 +159,8 @@ def snapped_layer(fused, scale_bits=16, acc_bits=32):
         layer.activation = exact
         if fused.quantizer.bits > MAX_CODE_BITS:
             codes = accumulator_function(layer)
-            layer.activation = rescale(layer, codes, fused.quantizer.bits, scale_bits, acc_bits)
+            layer.activation = rescale(layer, codes, fused.quantizer.bits, scale_bits, acc_bits,
+                                       count_bits)
     return layer
 
 
