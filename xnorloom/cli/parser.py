@@ -116,6 +116,8 @@ def build_parser():
                   "Snap a checkpoint and pack a program image.")
     sub.add_argument("checkpoint", metavar="NET.pt")
     option(sub, "machine", "batch")
+    sub.add_argument("--dump-passes", metavar="DIR",
+                     help="also write the text of every pass, each held against the one before it")
     sub.add_argument("-o", "--output", required=True, metavar="NET.xlm", help="image to write")
 
     sub = command("verilog", commands.verilog,
