@@ -272,12 +272,16 @@ def test_the_demo_writes_everything_it_promises(stand_in, tmp_path, monkeypatch,
     folder = tmp_path / "demo"
     assert demo.main(["--output", str(folder), "--epochs", "1", "--count", "16"]) == 0
     assert {path.name for path in folder.iterdir()} == {
-        "lsbq-w1a2.pt", "lsbq-w1a2.xlm", "pact-sawb-w2a2.pt", "pact-sawb-w2a2.xlm", "top.v",
-        "report.json", "cycles.png", "accuracy.png", "utilization.png"}
+        "top.v", "report.json", "cycles.png", "accuracy.png", "utilization.png", "memory.png",
+        *(f"{net}-{scheme}.{kind}" for net, scheme in demo.RUNS for kind in ("pt", "xlm"))}
     shown = capsys.readouterr().out
     assert "torch = integer reference = RTL, and every cycle as predicted" in shown
     result = json.loads((folder / "report.json").read_text())
-    assert [scheme["name"] for scheme in result["schemes"]] == list(demo.SCHEMES)
+    assert [(scheme["net"], scheme["name"]) for scheme in result["schemes"]] == list(demo.RUNS)
+    kinds = {layer["pool"]["kind"] for scheme in result["schemes"] for layer in scheme["layers"]
+             if layer["pool"]}
+    assert kinds == {"max", "sum"}
+    assert max(layer["terms"] for layer in result["schemes"][-1]["layers"]) == 2
     result["schemes"][0]["mismatches"]["reference_vs_rtl"] = 3
     (folder / "report.json").write_text(json.dumps(result))
     assert demo.show(folder) == 1

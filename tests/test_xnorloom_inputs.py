@@ -130,7 +130,7 @@ def test_a_model_in_training_is_compared_as_it_will_be_and_left_as_it_is(cnn):
 def test_signals_come_with_a_line_or_without(signals, shape):
     values = (CODES * STEP).reshape(shape)
     assert outcome(signals, values) == outcome(signals, CODES.reshape(shape))
-    with pytest.raises(UserError, match=r"^Images must have shape \(n, 1, 1, 16\) for this network"):
+    with pytest.raises(UserError, match=r"^Images must have shape \(n, 1, 1, 16\) for this"):
         comparison.compare(signals, (values.reshape(6, 16), LABELS), "tiny")
 
 

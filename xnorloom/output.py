@@ -10,8 +10,8 @@ from xnorloom.sw.files import FileError, demand_writable, whole_file
 
 from .errors import UserError
 
-__all__ = ["check_folder", "check_input", "check_output", "make_folder", "whole_file", "write_json",
-           "write_text"]
+__all__ = ["check_folder", "check_input", "check_output", "check_picture", "make_folder",
+           "whole_file", "write_json", "write_text"]
 
 
 def check_input(path, what):
@@ -89,6 +89,20 @@ def check_folder(path, what):
     except UserError as error:
         reason = str(error).rpartition(": ")[2]
         raise UserError(f"{what} {str(path)!r} cannot be written: {reason}") from None
+    return path
+
+
+def check_picture(path, what, *read):
+    """Like :func:`check_output`, of a picture, whose suffix says what it is.
+
+    Raises
+    ------
+    UserError
+        Also if it does not end in ``.png`` or ``.svg``.
+    """
+    path = check_output(path, what, *read)
+    if path.suffix not in (".png", ".svg"):
+        raise UserError(f"{what} {str(path)!r} must end in .png or .svg")
     return path
 
 

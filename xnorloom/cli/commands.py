@@ -119,9 +119,12 @@ def inspect(options):
     from .. import inspect
     from ..report.tables import inspect_tables
 
-    result = _kept(options, options.image, lambda: inspect(options.image))
+    result = _kept(options, options.image,
+                   lambda: inspect(options.image, picture=options.picture))
     for table in inspect_tables(result):
         _print(table)
+    if options.picture:
+        _print(f"wrote {options.picture}")
     return 0
 
 

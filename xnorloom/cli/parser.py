@@ -169,6 +169,8 @@ def build_parser():
     sub = command("inspect", commands.inspect,
                   "Header, layers, memory map and checksums of an image.")
     sub.add_argument("image", metavar="NET.xlm")
+    sub.add_argument("--picture", metavar="MAP.svg",
+                     help="also draw the memory map, and how long maps live (.svg or .png)")
     option(sub, "json")
 
     sub = command("synth", commands.synth,

@@ -3,7 +3,14 @@
 from xnorloom.hw.spec.config import load_machine
 
 from ..errors import UserError
-from ..output import check_folder, check_input, check_output, make_folder, write_text
+from ..output import (
+    check_folder,
+    check_input,
+    check_output,
+    check_picture,
+    make_folder,
+    write_text,
+)
 from ..report.progress import console, track
 
 __all__ = ["compile", "estimate", "inspect", "load_image", "load_network", "precision_lines",
@@ -240,25 +247,47 @@ def estimate(image):
 _SUMS = ("busy", "stalled_on_drain", "stalled_on_output", "stalled_on_input", "useful")
 
 
-def inspect(image):
+def inspect(image, *, picture=None):
     """Header, layers, memory map and checksums of an image, as a dictionary of plain values.
 
     Parameters
     ----------
     image : path or sw.machine.image.Image
+    picture : path or None
+        Also draw the memory map there: which maps lie where in the activation banks and for how
+        long, and how full every memory is; ``.png`` or ``.svg``.
+
+    Returns
+    -------
+    dict
+        ``maps`` are those of :func:`sw.machine.lifetimes.map_lifetimes`.
+
+    Raises
+    ------
+    ValueError
+        If the image is absent, damaged or not ours, or the picture cannot be written.
     """
+    if picture is not None:
+        check_picture(picture, "Picture", image)
     image = load_image(image)
     from xnorloom.hw.spec.config import FORMAT_VERSION
     from xnorloom.hw.spec.memory import banks
+    from xnorloom.sw.machine.lifetimes import map_lifetimes
 
     usage = image.metadata["usage"]
     memories = [{"name": memory.name.lower(), "banks": bank.count, "depth": bank.depth,
                  "width": bank.width, "used": usage.get(memory.name.lower(), 0)}
                 for memory, bank in banks(image.config).items()]
-    return {
+    result = {
         "network": image.metadata["network"], "info": image.metadata["info"],
         "machine": image.config.as_dict(), "fingerprint": f"{image.config.fingerprint:08x}",
         "format_version": FORMAT_VERSION, "batch": image.batch, "bytes": len(image.to_bytes()),
         "program_words": len(image.program), "program_crc32": f"{image.crc32:08x}",
         "input": image.metadata["input"], "layers": image.layers, "memories": memories,
+        "maps": map_lifetimes(image),
     }
+    if picture is not None:
+        from ..report.memory_map import save_memory_map
+
+        save_memory_map(result, picture)
+    return result

@@ -11,7 +11,7 @@ from ..output import check_output, make_folder, write_json
 from ..report.progress import track
 from ..report.report import new_report, scheme_entry
 from . import running
-from .building import load_network
+from .building import inspect, load_network
 from .inputs import real_images, share_right, test_images
 
 __all__ = ["compare", "compare_on"]
@@ -146,7 +146,10 @@ class _Prepared:
 
         cycles = {"predicted": estimate_cycles(self.image) * len(run.batches),
                   "measured": run.cycles}
-        return scheme_entry(name, len(images), scores, layers, cycles, self._timeline(run))
+        known = inspect(self.image)
+        return scheme_entry(name, len(images), scores, layers, cycles,
+                            net=described["info"].get("net"), timeline=self._timeline(run),
+                            maps=known["maps"], memories=known["memories"])
 
     def _torch(self, labels):
         import torch
