@@ -201,12 +201,14 @@ def test_a_graph_that_is_no_text(model, tmp_path):
     assert "must hold the tensors of net 'cnn'" in error_of(path)
 
 
-def test_another_version(model, tmp_path):
+@pytest.mark.parametrize("version, said", [
+    (99, "99"), (None, "None"), (1, "1: train the network again with this version")])
+def test_another_version(model, tmp_path, version, said):
     path = tmp_path / "net.pt"
     checkpoint.save(path, model, INFO)
     content = torch.load(path, weights_only=True)
-    torch.save({**content, "version": 99}, path)
-    assert error_of(path) == f"Checkpoint {str(path)!r} must be of version 2 or 3, not 99"
+    torch.save({**content, "version": version}, path)
+    assert error_of(path) == f"Checkpoint {str(path)!r} must be of version 2 or 3, not {said}"
 
 
 def test_a_folder_that_is_not_there(model, tmp_path):

@@ -24,7 +24,7 @@ def model(last):
     with torch.no_grad():
         net[0].weight *= torch.tensor([1.0, 1e-3, 1e-6, 1.0])[:, None]
         net[2].weight *= torch.tensor(last)[:, None]
-    xnorloom.quantize_(net, LsbqConfig(edge_bits=None), in_shape=(6,))
+    net = xnorloom.quantize_(net, LsbqConfig(edge_bits=None), in_shape=(6,))
     net(torch.rand(8, 6))
     return net.eval()
 

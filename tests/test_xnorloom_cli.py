@@ -64,7 +64,7 @@ def test_a_file_that_is_not_ours_is_refused(capsys, tmp_path, command):
     ("defualt", "did you mean 'default'?"),
     ("absent.toml", "'absent.toml' cannot be read"),
     ("bad.toml", "Machine has no field 'row', did you mean 'rows'?"),
-    ("odd.toml", "'units' must divide rows (8), not 3"),
+    ("odd.toml", "'units' must divide rows (4), not 3"),
     ("notoml.toml", "is not TOML"),
 ])
 def test_a_wrong_machine_is_refused_by_name(capsys, tmp_path, monkeypatch, machine, expected):
@@ -129,6 +129,12 @@ def no_work(monkeypatch):
     (["simulate", "net.xlm", "--waves", ""], "Waves must have a name, not ''"),
     (["compare", "net.xlm", "--count", "9" * 30], "Count must be from 1 to the 360 images there"),
     (["verilog", "-o", ""], "Verilog must have a name, not ''"),
+    (["compile", "net.xlm", "-o", "new/net.xlm", "--dump-passes", ""],
+     "Folder 'dump' must have a name, not ''"),
+    (["compile", "net.xlm", "-o", "new/net.xlm", "--dump-passes", "pipe"],
+     "Folder 'dump' 'pipe' must be a folder"),
+    (["compile", "net.xlm", "-o", "new/net.xlm", "--dump-passes", "new/pipe/x"],
+     "Folder 'dump' 'new/pipe/x' cannot be written: Not a directory"),
     (["verilog", "-o", "pipe"], "Verilog 'pipe' must be a file, not a pipe"),
     (["verilog", "-o", "new/top.v", "--machine", "small.toml"], "'small.toml' cannot be read"),
     (["train", "-o", ""], "Checkpoint must have a name, not ''"),
@@ -177,7 +183,7 @@ def test_a_result_goes_through_a_link_into_a_folder_of_its_own(tmp_path, command
 
 @pytest.mark.parametrize("flag, value, expected", [
     ("--scheme", "lsbq-w1a22", "did you mean 'lsbq-w1a2'?"),
-    ("--net", "cnm", "did you mean 'cnn'?"),
+    ("--net", "resnt", "did you mean 'resnet'?"),
     ("--data", "digit", "did you mean 'digits'?"),
 ])
 def test_an_unknown_scheme_net_or_data_set_gets_a_suggestion(capsys, tmp_path, flag, value,
@@ -225,17 +231,40 @@ def test_a_net_trained_on_files_needs_them_no_more(capsys, tmp_path):
     assert "must have folder" in text
 
 
-def test_activations_that_only_torch_runs_are_refused(capsys, tmp_path):
+def test_activations_that_the_machine_has_no_multiplication_for_are_refused(capsys, tmp_path):
     from xnorloom.sw.quantizers.sawb import PactSawbConfig
     from xnorloom.sw.training import checkpoint, nets
 
-    scheme = PactSawbConfig(activation_bits=6)
+    scheme, machine = PactSawbConfig(activation_bits=6), tmp_path / "plain.toml"
+    machine.write_text("preset = 'default'\nrescale = false\n")
     checkpoint.save(tmp_path / "net.pt", nets.build("cnn", scheme),
                     {"net": "cnn", "scheme": scheme, "data": "digits"})
-    text = refusal(capsys, "compile", tmp_path / "net.pt", "-o", tmp_path / "net.xlm")
-    assert text == ("xnorloom compile: Layer 'conv1' activation bits must be at most 4 on this "
-                    "machine (more run in torch and in sw.graph.evaluate only), not 6")
+    text = refusal(capsys, "compile", tmp_path / "net.pt", "--machine", machine, "-o",
+                   tmp_path / "net.xlm")
+    assert text == ("xnorloom compile: Layer 'conv1' re-quantization must be by thresholds on a "
+                    "machine without rescale, not 'by multiplication'")
     assert not (tmp_path / "net.xlm").exists()
+
+
+@pytest.mark.parametrize("command", ["inspect", "estimate", "simulate"])
+def test_an_image_of_format_1_is_refused_with_advice(capsys, tmp_path, command):
+    path = tmp_path / "net.xlm"
+    path.write_bytes(b"\x89XLM" + (1).to_bytes(4, "little") + bytes(64))
+    text = refusal(capsys, command, path)
+    assert text == (f"xnorloom {command}: Image must be of format version 2, not 1: compile the "
+                    "network again with this version")
+
+
+@pytest.mark.parametrize("command", [["compile", "-o", "net.xlm"], ["compare"]])
+def test_a_checkpoint_of_format_1_is_refused_with_advice(capsys, tmp_path, monkeypatch, command):
+    import torch
+
+    monkeypatch.chdir(tmp_path)
+    torch.save({"format": "xnorloom-checkpoint", "version": 1, "info": {}, "state": {}}, "net.pt")
+    text = refusal(capsys, command[0], "net.pt", *command[1:])
+    assert text == (f"xnorloom {command[0]}: Checkpoint 'net.pt' must be of version 2 or 3, not 1: "
+                    "train the network again with this version")
+    assert [path.name for path in tmp_path.iterdir()] == ["net.pt"]
 
 
 def test_doctor_lists_the_interpreter_and_says_how_to_get_what_is_missing(capsys, monkeypatch):

@@ -94,12 +94,16 @@ def test_a_snapped_model_that_differs_from_torch_is_found(checkpoint, stand_in, 
     assert report.mismatches(result) == 1
 
 
-def test_a_model_of_ones_own_needs_its_input_shape():
-    model = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3))
-    with pytest.raises(ValueError, match="^Input shape 'in_shape' must be given"):
-        building.compile(model)
+def test_a_model_must_be_quantized_and_for_the_shape_that_is_named(checkpoint):
+    with pytest.raises(ValueError, match="^Model Conv2d must be quantized: pass it through"):
+        building.compile(torch.nn.Conv2d(1, 4, 3))
     with pytest.raises(ValueError, match="^Model must be a checkpoint file or a torch.nn.Module"):
         building.compile(17)
+    for call in (lambda: building.compile(checkpoint, in_shape=[1, 8, 9]),
+                 lambda: comparison.compare(checkpoint, count=1, in_shape=(1, 8, 9))):
+        with pytest.raises(ValueError, match=r"^Input shape 'in_shape' must be \(1, 8, 8\), which "
+                                             r"the model was quantized for, not \(1, 8, 9\)$"):
+            call()
 
 
 def test_a_snapped_model_is_compiled_and_compared_as_it_is(checkpoint, stand_in):
@@ -114,6 +118,70 @@ def test_a_snapped_model_is_compiled_and_compared_as_it_is(checkpoint, stand_in)
     (scheme,) = comparison.compare(snapped, count=3)["schemes"]
     assert not any(scheme["mismatches"].values())
     assert scheme["accuracy"]["quantized"] is None and scheme["accuracy"]["snapped"] is not None
+
+
+def test_branches_and_copies_of_maps_are_compared(stand_in):
+    """A map that is read with two strides is copied: the copy is a layer of the machine alone."""
+    import xnorloom
+
+    class Branches(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.stem = torch.nn.Conv2d(1, 4, 3, padding=1)
+            self.body = torch.nn.Conv2d(4, 4, 3, padding=1)
+            self.shortcut = torch.nn.Conv2d(4, 4, 1, stride=2)
+            self.head = torch.nn.Linear(4, 3)
+
+        def forward(self, x):
+            x = torch.relu(self.stem(x))
+            y = torch.nn.functional.max_pool2d(torch.relu(self.body(x) + x), 2)
+            y = torch.relu(y + torch.relu(self.shortcut(x)))
+            return self.head(y.mean((2, 3)))
+
+    torch.manual_seed(0)
+    model = xnorloom.quantize_(Branches(), "pact-sawb-w2a2", in_shape=(1, 8, 8), input_bits=4,
+                               input_step=1 / 16)
+    model.train()(torch.rand(8, 1, 8, 8))
+    result = comparison.compare(model.eval(), count=5)
+    layers = {layer["name"]: layer for layer in result["schemes"][0]["layers"]}
+    copies = {name: layer for name, layer in layers.items() if ".copy" in name}
+    assert copies and all(layer["values_compared"] == 0 for layer in copies.values())
+    assert all(layer["values_compared"] > 0 for name, layer in layers.items()
+               if name not in copies)
+    assert max(layer["terms"] for layer in layers.values()) == 2
+    assert [layer["pool"]["kind"] for layer in layers.values() if layer["pool"]]
+    assert report.mismatches(result) == 0
+
+
+def test_the_text_of_every_pass_is_written(checkpoint, tmp_path, capsys):
+    from xnorloom.sw.passes.pipeline import PASSES
+
+    folder, image = tmp_path / "far" / "passes", tmp_path / "net.xlm"
+    assert cli.main(["compile", str(checkpoint), "-o", str(image), "--dump-passes",
+                     str(folder)]) == 0
+    assert f"wrote the text of every pass into {folder}" in capsys.readouterr().out
+    assert sorted(path.name for path in folder.iterdir()) == [
+        f"{number}-{name}.txt" for number, name in enumerate(PASSES) if number >= 2]
+    for path in folder.iterdir():
+        assert "conv2" in path.read_text()
+    assert building.compile(checkpoint).to_bytes() == image.read_bytes()
+
+
+def test_a_pass_that_changes_the_network_is_found_where_passes_are_dumped(
+        checkpoint, tmp_path, monkeypatch):
+    from xnorloom.sw.passes.snap import SnappedModel
+
+    honest = SnappedModel.trace
+
+    def wrong(self, images):
+        traced = honest(self, images)
+        traced["conv2"][0, 0, 0, 0] ^= 1
+        return traced
+
+    monkeypatch.setattr(SnappedModel, "trace", wrong)
+    with pytest.raises(AssertionError, match="^Pass 'lower' changed 1 of "):
+        building.compile(checkpoint, dump=tmp_path / "passes")
+    building.compile(checkpoint)
 
 
 def test_a_float_accuracy_is_told_of_the_images_it_was_measured_on(checkpoint, stand_in):
@@ -204,12 +272,16 @@ def test_the_demo_writes_everything_it_promises(stand_in, tmp_path, monkeypatch,
     folder = tmp_path / "demo"
     assert demo.main(["--output", str(folder), "--epochs", "1", "--count", "16"]) == 0
     assert {path.name for path in folder.iterdir()} == {
-        "lsbq-w1a2.pt", "lsbq-w1a2.xlm", "pact-sawb-w2a2.pt", "pact-sawb-w2a2.xlm", "top.v",
-        "report.json", "cycles.png", "accuracy.png", "utilization.png"}
+        "top.v", "report.json", "cycles.png", "accuracy.png", "utilization.png", "memory.png",
+        *(f"{net}-{scheme}.{kind}" for net, scheme in demo.RUNS for kind in ("pt", "xlm"))}
     shown = capsys.readouterr().out
     assert "torch = integer reference = RTL, and every cycle as predicted" in shown
     result = json.loads((folder / "report.json").read_text())
-    assert [scheme["name"] for scheme in result["schemes"]] == list(demo.SCHEMES)
+    assert [(scheme["net"], scheme["name"]) for scheme in result["schemes"]] == list(demo.RUNS)
+    kinds = {layer["pool"]["kind"] for scheme in result["schemes"] for layer in scheme["layers"]
+             if layer["pool"]}
+    assert kinds == {"max", "sum"}
+    assert max(layer["terms"] for layer in result["schemes"][-1]["layers"]) == 2
     result["schemes"][0]["mismatches"]["reference_vs_rtl"] = 3
     (folder / "report.json").write_text(json.dumps(result))
     assert demo.show(folder) == 1

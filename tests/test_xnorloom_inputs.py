@@ -21,13 +21,14 @@ def machine(monkeypatch):
     monkeypatch.setattr(running, "open_machine", lambda config, **_options: StandIn(config))
 
 
-def quantized(*layers):
+def quantized(*layers, norm=None):
     from xnorloom.sw.passes.quantize import quantize_
 
     torch.manual_seed(0)
-    model = quantize_(torch.nn.Sequential(*layers), "pact-sawb-w2a2", input_bits=4,
-                      input_step=STEP)
-    model(torch.rand(8, *(SHAPE if isinstance(layers[0], torch.nn.Conv2d) else (16,))))
+    shape = {torch.nn.Linear: (16,), torch.nn.Conv1d: (1, 16)}.get(type(layers[0]), SHAPE)
+    network = torch.nn.Sequential(*layers) if norm is None else torch.nn.Sequential(norm, *layers)
+    model = quantize_(network, "pact-sawb-w2a2", in_shape=shape, input_bits=4, input_step=STEP)
+    model(torch.rand(8, *shape))
     return model.eval()
 
 
@@ -43,12 +44,18 @@ def mlp():
                      torch.nn.Linear(8, 3))
 
 
+@pytest.fixture(scope="module")
+def signals():
+    return quantized(torch.nn.Conv1d(1, 4, 3, padding=1), torch.nn.ReLU(), torch.nn.Flatten(),
+                     torch.nn.Linear(64, 3))
+
+
 def outcome(model, images, labels=LABELS, **options):
     """What compare says, its mismatches being none, and simulate's labels, the same."""
     report = comparison.compare(model, (images, labels), "tiny", **options)
     (scheme,) = report["schemes"]
     assert scheme["mismatches"] == {"torch_vs_reference": 0, "reference_vs_rtl": 0}
-    image = building.compile(model, "tiny", in_shape=np.shape(images)[1:])
+    image = building.compile(model, "tiny")
     run = running.simulate(image, (images, labels))
     assert run["accuracy"]["hardware"] == scheme["accuracy"]["hardware"]
     return run["predictions"]
@@ -117,6 +124,38 @@ def test_a_model_in_training_is_compared_as_it_will_be_and_left_as_it_is(cnn):
     assert cnn.training
     assert all(torch.equal(value, before[name]) for name, value in cnn.state_dict().items())
     cnn.eval()
+
+
+@pytest.mark.parametrize("shape", [(6, 1, 16), (6, 1, 1, 16)])
+def test_signals_come_with_a_line_or_without(signals, shape):
+    values = (CODES * STEP).reshape(shape)
+    assert outcome(signals, values) == outcome(signals, CODES.reshape(shape))
+    with pytest.raises(UserError, match=r"^Images must have shape \(n, 1, 1, 16\) for this"):
+        comparison.compare(signals, (values.reshape(6, 16), LABELS), "tiny")
+
+
+def test_codes_of_pixels_that_are_normalized_first_are_refused():
+    torch.manual_seed(0)
+    model = quantized(torch.nn.Conv2d(1, 4, 3, bias=False), torch.nn.ReLU(), torch.nn.Flatten(),
+                      torch.nn.Linear(16, 3), norm=torch.nn.BatchNorm2d(1))
+    outcome(model, CODES * STEP)
+    with pytest.raises(UserError, match="^Images must be values of pixels for this network, which "
+                                        "normalizes them before they are codes, not int64$"):
+        comparison.compare(model, (CODES, LABELS), "tiny")
+
+
+@pytest.mark.parametrize("size, known", [(4, True), (3, False)])
+def test_labels_are_for_one_result_of_an_image(size, known):
+    model = quantized(torch.nn.Conv2d(1, 4, 3, padding=1), torch.nn.ReLU(),
+                      torch.nn.Conv2d(4, 3, size))
+    run = running.simulate(building.compile(model, "tiny"), (CODES * STEP, LABELS))
+    (scheme,) = comparison.compare(model, (CODES * STEP, LABELS), "tiny")["schemes"]
+    assert scheme["mismatches"] == {"torch_vs_reference": 0, "reference_vs_rtl": 0}
+    wanted = np.array(run["predictions"])
+    assert wanted.shape == ((6,) if known else (6, 2, 2))
+    for found in (run["accuracy"]["hardware"], scheme["accuracy"]["hardware"],
+                  scheme["accuracy"]["snapped"]):
+        assert found == (float((wanted == LABELS).mean()) if known else None)
 
 
 @pytest.mark.parametrize("images, message", [

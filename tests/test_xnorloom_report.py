@@ -23,7 +23,8 @@ def wide(monkeypatch):
 def made_up_layer(name="conv1", cycles=1000, measured=None, mismatches=(0, 0)):
     return {
         "name": name, "in_shape": [64, 8, 8], "out_shape": [64, 8, 8], "activation_planes": 2,
-        "weight_planes": 1, "passes": 64, "useful_lane_cycles": 600 * 4096, "lanes_total": 4096,
+        "weight_planes": 1, "terms": 1, "pool": None, "passes": 64,
+        "useful_lane_cycles": 600 * 4096, "lanes_total": 4096,
         "busy_cycles": 800, "stalled_on_drain_cycles": 100, "stalled_on_output_cycles": 0,
         "stalled_on_input_cycles": 20,
         "cycles": {"predicted": cycles, "measured": cycles if measured is None else measured},
@@ -39,7 +40,11 @@ def made_up_report(**changes):
         {"layer": "conv2", "start": 1000, "end": 4000, "utilization": 0.2}]}
     entry = reports.scheme_entry(
         "lsbq-w1a2", 8, {"float": 0.99, "quantized": 0.98, "snapped": 0.98, "hardware": 0.98},
-        layers, {"predicted": 4100, "measured": 4100}, timeline)
+        layers, {"predicted": 4100, "measured": 4100}, net="cnn", timeline=timeline,
+        maps=[{"name": "input", "base": 3, "words": 320, "first": -1, "last": None},
+              {"name": "conv1", "base": 323, "words": 8, "first": 0, "last": 1}],
+        memories=[{"name": "activations", "banks": 4, "depth": 4096, "width": 64, "used": 331},
+                  {"name": "profile", "banks": 1, "depth": 1024, "width": 32, "used": 0}])
     return reports.new_report(load_machine("default"), [entry], 4000, 0.5, 60)
 
 
@@ -84,7 +89,8 @@ def test_pictures_are_drawn_from_what_json_holds(tmp_path):
     from xnorloom.report.pictures import draw_all
 
     paths = draw_all(json.loads(json.dumps(made_up_report())), tmp_path)
-    assert [path.name for path in paths] == ["cycles.png", "accuracy.png", "utilization.png"]
+    assert [path.name for path in paths] == ["cycles.png", "accuracy.png", "utilization.png",
+                                          "memory.png"]
     for path in paths:
         with Image.open(path) as image:
             assert image.width > 600 and image.height > 300

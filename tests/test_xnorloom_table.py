@@ -190,7 +190,7 @@ def test_a_mismatch_ends_in_1(monkeypatch, machine, tmp_path, capsys):
     ({"schemes": []}, r"^Schemes must be given, each once, not \[\]"),
     ({"seeds": (1, 1)}, r"^Seeds must be given, each once, not \[1, 1\]"),
     ({"jobs": 0}, "^Jobs must be a positive integer, not 0"),
-    ({"net": "cnm"}, "^Net must be a known name, not 'cnm'; did you mean 'cnn'"),
+    ({"net": "resnt"}, "^Net must be a known name, not 'resnt'; did you mean 'resnet'"),
     ({"seeds": (1, -1)}, "^Training option 'seed' must be an integer from 0 to "),
     ({"epochs": 0}, "^Training option 'epochs' must be a positive integer, not 0"),
     ({"count": 361}, "^Count must be from 1 to the 360 images there are, not 361"),

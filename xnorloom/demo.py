@@ -1,4 +1,4 @@
-"""``make demo``: two schemes from torch to RTL and back, then the report and its pictures.
+"""``make demo``: three networks from torch to RTL and back, then the report and its pictures.
 
 Everything goes into one folder: checkpoints, images, the machine's Verilog, ``report.json``, and
 the pictures drawn from it.
@@ -17,13 +17,14 @@ from .output import check_output, write_json
 from .report.progress import console, track
 from .verbs import building, running
 
-__all__ = ["SCHEMES", "main", "run_demo"]
+__all__ = ["RUNS", "main", "run_demo"]
 
-SCHEMES = ("lsbq-w1a2", "pact-sawb-w2a2")
-"""What the demo shows: plane scales in no simple ratio, and in the ratio 2."""
+RUNS = (("cnn", "lsbq-w1a2"), ("cnn", "pact-sawb-w2a2"), ("resnet", "gpfq-w4a4"))
+"""What the demo shows, by net and scheme: a chain of layers, with plane scales in no simple ratio
+and in the ratio 2; and shortcuts with pools, quantized after training."""
 
 
-def run_demo(folder, machine="default", *, schemes=SCHEMES, epochs=None, count=None,
+def run_demo(folder, machine="default", *, runs=RUNS, epochs=None, count=None,
              engine="verilator"):
     """Trains, compiles, generates, simulates, compares and reports.
 
@@ -32,7 +33,8 @@ def run_demo(folder, machine="default", *, schemes=SCHEMES, epochs=None, count=N
     folder : path
         Where the results go; created if absent.
     machine : str, path or MachineConfig
-    schemes : sequence of str
+    runs : sequence of tuple of str
+        Net and scheme of each.
     epochs, count : int or None
         Less training or fewer images, for a quick look; None: all.
     engine : str
@@ -54,17 +56,18 @@ def run_demo(folder, machine="default", *, schemes=SCHEMES, epochs=None, count=N
     from .verbs.training import train
 
     images, labels = test_images("digits", count)
-    teacher, entries = None, []
-    for scheme in schemes:
-        trained = train("cnn", "digits", scheme, output=folder / f"{scheme}.pt", epochs=epochs,
-                        teacher=teacher, verbose=True)
-        teacher = trained.float_model
+    teachers: dict = {}
+    entries = []
+    for net, scheme in runs:
+        trained = train(net, "digits", scheme, output=folder / f"{net}-{scheme}.pt", epochs=epochs,
+                        teacher=teachers.get(net), verbose=True)
+        teachers[net] = trained.float_model
     with track("generate Verilog", shown=True):
         building.verilog(config, output=folder / "top.v")
     with running.open_machine(config, engine=engine, verbose=True) as transport:
-        for scheme in schemes:
-            entries.append(compare_on(transport, folder / f"{scheme}.pt", config, images, labels,
-                                      output=folder / f"{scheme}.xlm", whole=count is None,
+        for name in (f"{net}-{scheme}" for net, scheme in runs):
+            entries.append(compare_on(transport, folder / f"{name}.pt", config, images, labels,
+                                      output=folder / f"{name}.xlm", whole=count is None,
                                       verbose=True))
         cycles, seconds = transport.cycles, transport.seconds
     report = new_report(config, entries, cycles, seconds, time.monotonic() - start)

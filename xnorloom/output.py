@@ -2,6 +2,7 @@
 
 import json
 import os
+import secrets
 import tempfile
 from pathlib import Path
 
@@ -9,8 +10,8 @@ from xnorloom.sw.files import FileError, demand_writable, whole_file
 
 from .errors import UserError
 
-__all__ = ["check_input", "check_output", "make_folder", "whole_file", "write_json",
-           "write_text"]
+__all__ = ["check_folder", "check_input", "check_output", "check_picture", "make_folder",
+           "whole_file", "write_json", "write_text"]
 
 
 def check_input(path, what):
@@ -65,6 +66,44 @@ def check_output(path, what, *read):
                 and Path(source).exists() and Path(path).samefile(source):
             raise UserError(f"{what} {str(path)!r} must not be a file that is read for it")
     return Path(path)
+
+
+def check_folder(path, what):
+    """Returns the path of a folder that files can be written into, before the work for them begins.
+
+    Nothing is created yet.
+
+    Raises
+    ------
+    UserError
+        If it has no name, is no folder, or cannot be written or created; ``what`` names its role.
+    """
+    if not os.fspath(path):
+        raise UserError(f"{what} must have a name, not ''")
+    path = Path(path)
+    if path.exists() and not path.is_dir():
+        raise UserError(f"{what} {str(path)!r} must be a folder")
+    # Any name in it that nobody has.
+    try:
+        check_output(path / f".{secrets.token_hex(8)}", what)
+    except UserError as error:
+        reason = str(error).rpartition(": ")[2]
+        raise UserError(f"{what} {str(path)!r} cannot be written: {reason}") from None
+    return path
+
+
+def check_picture(path, what, *read):
+    """Like :func:`check_output`, of a picture, whose suffix says what it is.
+
+    Raises
+    ------
+    UserError
+        Also if it does not end in ``.png`` or ``.svg``.
+    """
+    path = check_output(path, what, *read)
+    if path.suffix not in (".png", ".svg"):
+        raise UserError(f"{what} {str(path)!r} must end in .png or .svg")
+    return path
 
 
 def make_folder(path):

@@ -94,9 +94,11 @@ def load(path):
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise CheckpointError(f"Checkpoint {shown} must be a file written by xnorloom train, not "
                               "some other torch file")
-    if content.get("version") not in (2, VERSION):
+    version = content.get("version")
+    if version not in (2, VERSION):
+        advice = ": train the network again with this version" if version == 1 else ""
         raise CheckpointError(f"Checkpoint {shown} must be of version 2 or {VERSION}, not "
-                              f"{content.get('version')!r}")
+                              f"{version!r}{advice}")
     info, state = content.get("info"), content.get("state")
     if not isinstance(info, dict) or not isinstance(state, dict):
         raise CheckpointError(f"Checkpoint {shown} must hold info and tensors, and does not")

@@ -38,7 +38,9 @@ def compile(options):
     from .. import compile as compile_image
 
     image = compile_image(options.checkpoint, options.machine, batch=options.batch,
-                          output=options.output, verbose=True)
+                          output=options.output, dump=options.dump_passes, verbose=True)
+    if options.dump_passes:
+        _print(f"wrote the text of every pass into {options.dump_passes}")
     _print(f"wrote {options.output}: {len(image.layers)} layers, {len(image.to_bytes()):,} bytes, "
            f"{image.batch} images per run on machine {image.config.name}")
     return 0
@@ -59,9 +61,10 @@ def simulate(options):
     result = simulate(options.image, options.data, count=options.count, engine=options.engine,
                       waves=options.waves, window=options.window, json=options.json,
                       verbose=True)
+    accuracy = result["accuracy"]["hardware"]
     _print(f"{result['images']} images, {result['cycles']['measured']:,} cycles, "
-           f"{result['simulation']['cycles_per_second']:,} cycles per second; "
-           f"accuracy {result['accuracy']['hardware']:.2%}")
+           f"{result['simulation']['cycles_per_second']:,} cycles per second"
+           + ("" if accuracy is None else f"; accuracy {accuracy:.2%}"))
     for name in (result["simulation"]["waves"], options.json):
         if name:
             _print(f"wrote {name}")
@@ -116,9 +119,12 @@ def inspect(options):
     from .. import inspect
     from ..report.tables import inspect_tables
 
-    result = _kept(options, options.image, lambda: inspect(options.image))
+    result = _kept(options, options.image,
+                   lambda: inspect(options.image, picture=options.picture))
     for table in inspect_tables(result):
         _print(table)
+    if options.picture:
+        _print(f"wrote {options.picture}")
     return 0
 
 

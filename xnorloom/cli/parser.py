@@ -116,6 +116,8 @@ def build_parser():
                   "Snap a checkpoint and pack a program image.")
     sub.add_argument("checkpoint", metavar="NET.pt")
     option(sub, "machine", "batch")
+    sub.add_argument("--dump-passes", metavar="DIR",
+                     help="also write the text of every pass, each held against the one before it")
     sub.add_argument("-o", "--output", required=True, metavar="NET.xlm", help="image to write")
 
     sub = command("verilog", commands.verilog,
@@ -167,6 +169,8 @@ def build_parser():
     sub = command("inspect", commands.inspect,
                   "Header, layers, memory map and checksums of an image.")
     sub.add_argument("image", metavar="NET.xlm")
+    sub.add_argument("--picture", metavar="MAP.svg",
+                     help="also draw the memory map, and how long maps live (.svg or .png)")
     option(sub, "json")
 
     sub = command("synth", commands.synth,

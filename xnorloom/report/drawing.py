@@ -6,7 +6,7 @@ from typing import Any
 from ..output import make_folder, whole_file
 
 __all__ = ["BLUE", "GREEN", "GREY", "INK", "MARKERS", "ORANGE", "PURPLE", "SERIES", "SKY", "STYLE",
-           "VERMILION", "new_figure", "save"]
+           "VERMILION", "machine_name", "new_figure", "save"]
 
 # Okabe and Ito's palette: told apart by colour-blind readers and in grey.
 BLUE, SKY, GREEN, ORANGE, VERMILION = "#0072B2", "#56B4E9", "#009E73", "#E69F00", "#D55E00"
@@ -29,6 +29,11 @@ def new_figure(width, height, columns=1, rows=1, **options):
 
     figure = Figure(figsize=(width, height), layout="constrained")
     return figure, figure.subplots(rows, columns, squeeze=False, **options)
+
+
+def machine_name(machine):
+    """How pictures name a machine, given as a dictionary: by its shape."""
+    return f"{machine['rows']} x {machine['cols']} x {machine['lanes']} machine"
 
 
 def save(draw, report, path, title=None):

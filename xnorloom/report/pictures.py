@@ -3,7 +3,20 @@
 from pathlib import Path
 from typing import Any
 
-from .drawing import BLUE, GREY, INK, MARKERS, ORANGE, SERIES, SKY, VERMILION, new_figure, save
+from .drawing import (
+    BLUE,
+    GREY,
+    INK,
+    MARKERS,
+    ORANGE,
+    SERIES,
+    SKY,
+    VERMILION,
+    machine_name,
+    new_figure,
+    save,
+)
+from .memory_map import memory_figure
 
 __all__ = ["draw_all"]
 
@@ -23,9 +36,10 @@ def draw_all(report, folder):
     Returns
     -------
     list of Path
-        ``cycles.png``, ``accuracy.png`` and ``utilization.png``.
+        ``cycles.png``, ``accuracy.png``, ``utilization.png`` and ``memory.png``.
     """
-    drawings = {"cycles": _cycles, "accuracy": _accuracy, "utilization": _utilization}
+    drawings = {"cycles": _cycles, "accuracy": _accuracy, "utilization": _utilization,
+                "memory": memory_figure}
     return [save(draw, report, Path(folder) / f"{name}.png") for name, draw in drawings.items()]
 
 
@@ -46,8 +60,7 @@ def _parts(layer):
 def _cycles(report):
     schemes = report["schemes"]
     deepest = max(len(scheme["layers"]) for scheme in schemes)
-    figure, axes = new_figure(5.2 * len(schemes), 1.6 + 0.5 * deepest, columns=len(schemes),
-                              sharex=True)
+    figure, axes = new_figure(5.2 * len(schemes), 1.6 + 0.5 * deepest, columns=len(schemes))
     seen: dict[str, Any] = {}
     for axis, scheme in zip(axes[0], schemes, strict=True):
         layers = scheme["layers"]
@@ -68,19 +81,19 @@ def _cycles(report):
         axis.invert_yaxis()
         axis.tick_params(axis="y", length=0)
         axis.margins(x=0.12)
-        axis.set_title(f"{scheme['name']}: "
+        axis.set_title(f"{scheme['title']}: "
                        f"{scheme['cycles']['measured'] / scheme['images']:,.0f} "
                        f"cycles per image")
         axis.set_xlabel(f"thousand cycles, {scheme['images']} images")
     figure.legend(seen.values(), seen.keys(), loc="outside lower center", ncols=len(seen),
                   fontsize=9, handlelength=1.2, columnspacing=1.4)
-    figure.suptitle(f"Where the cycles go ({_machine(report)}; per cent: utilization)",
-                    fontsize=11)
+    figure.suptitle(f"Where the cycles go ({machine_name(report['machine'])}; per cent: "
+                    "utilization)", fontsize=11)
     return figure
 
 
 def _accuracy(report):
-    figure, axes = new_figure(6.4, 3.9)
+    figure, axes = new_figure(6.8, 4.3)
     axis = axes[0][0]
     known = [scheme["accuracy"][stage] for scheme in report["schemes"] for stage in _STAGES
              if scheme["accuracy"].get(stage) is not None]
@@ -94,41 +107,45 @@ def _accuracy(report):
                    scheme["accuracy"][stage] * 100) for stage in stages]
         colour = SERIES[index % len(SERIES)]
         axis.plot(*zip(*points, strict=True), color=colour, marker=MARKERS[index % 6],
-                  markersize=8, linewidth=1.4, label=scheme["name"], alpha=0.95)
+                  markersize=8, linewidth=1.4, label=scheme["title"], alpha=0.95)
         for stage, (place, value) in zip(stages, points, strict=True):
-            # Above the best of a stage, below the others: no label crosses a line between them.
-            side = 1 if scheme is _leader(report["schemes"], stage) else -1
-            axis.annotate(f"{value:.1f}", (place, value), (0, 9 * side),
-                          textcoords="offset points", ha="center",
-                          va="bottom" if side > 0 else "top", fontsize=9, color=colour,
+            offset, across, along = _label_place(report["schemes"], index, stage)
+            axis.annotate(f"{value:.1f}", (place, value), offset, textcoords="offset points",
+                          ha=across, va=along, fontsize=9, color=colour,
                           bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.8})
     axis.axhline(97, color=INK, linewidth=0.8, linestyle=(0, (4, 4)), zorder=1.5)
     axis.annotate("97 % asked of the hardware", (len(_STAGES) - 0.55, 97), (0, -4),
                   textcoords="offset points", ha="right", va="top", fontsize=8.5)
     axis.set_xticks(range(len(_STAGES)), _STAGES)
-    axis.set_xlim(-0.45, len(_STAGES) - 0.55)
+    axis.set_xlim(-0.55, len(_STAGES) - 0.55)
     axis.set_ylim(low - 0.25 * room, high + 0.25 * room)
     axis.set_yticks([tick for tick in axis.get_yticks()
                      if low - 0.25 * room <= tick <= min(100, high + 0.25 * room)])
     axis.set_ylabel("test accuracy, %")
     axis.grid(axis="y", color="#EEEEEE")
     axis.set_axisbelow(True)
-    axis.legend(loc="lower left")
+    figure.legend(loc="outside lower center", ncols=3, fontsize=9)
     axis.set_title(f"Accuracy from float to hardware, {report['schemes'][0]['images']} images")
     return figure
 
 
-def _leader(schemes, stage):
-    """The scheme of the highest accuracy at a stage, the last of equals."""
-    known = [scheme for scheme in schemes if scheme["accuracy"].get(stage) is not None]
-    return max(reversed(known), key=lambda scheme: scheme["accuracy"][stage])
+def _label_place(schemes, index, stage):
+    """Where a number stands beside its point, in points, and how it is aligned: above the best of a
+    stage, below the worst, beside the others, so that none crosses the line of another."""
+    known = [place for place, scheme in enumerate(schemes)
+             if scheme["accuracy"].get(stage) is not None]
+    # The last of equals is best.
+    ranked = sorted(known, key=lambda place: (schemes[place]["accuracy"][stage], place))
+    if index == ranked[-1]:
+        return (0, 9), "center", "bottom"
+    if index == ranked[0]:
+        return (0, -9), "center", "top"
+    return ((-8, 0), "right", "center") if index == 0 else ((8, 0), "left", "center")
 
 
 def _utilization(report):
     schemes = [scheme for scheme in report["schemes"] if scheme.get("timeline")]
-    figure, axes = new_figure(9.5, 0.9 + 2.0 * max(1, len(schemes)), rows=max(1, len(schemes)),
-                              sharex=True)
-    longest = max((scheme["timeline"]["cycles"] for scheme in schemes), default=1)
+    figure, axes = new_figure(9.5, 0.9 + 2.3 * max(1, len(schemes)), rows=max(1, len(schemes)))
     for row, scheme in enumerate(schemes):
         axis, timeline = axes[row][0], scheme["timeline"]
         for index, interval in enumerate(timeline["intervals"]):
@@ -137,26 +154,35 @@ def _utilization(report):
             colour = SERIES[index % len(SERIES)]
             axis.bar(start, 100, width=width, align="edge", color=colour, alpha=0.12, linewidth=0)
             axis.bar(start, height, width=width, align="edge", color=colour, linewidth=0)
-            share = width / longest
-            if share > 0.012:
-                flat, inside = share > 0.06, height > (30 if share > 0.06 else 55)
-                axis.text(start + width / 2, height / 2 if inside else height + 4,
-                          f"{interval['layer']}{chr(10) if flat else ', '}{height:.0f} %",
-                          ha="center", va="center" if inside else "bottom", fontsize=9,
-                          rotation=0 if flat else 90, color="white" if inside else INK)
+            if width > 0.012 * timeline["cycles"]:
+                _name_interval(axis, interval, width / timeline["cycles"])
         mean = scheme["utilization"] * 100
-        axis.set_title(f"{scheme['name']}: one batch of {timeline['images']} images, "
+        axis.set_title(f"{scheme['title']}: one batch of {timeline['images']} images, "
                        f"{timeline['cycles']:,} cycles, {mean:.0f} % over all")
         axis.set_ylim(0, 100)
         axis.set_yticks((0, 25, 50, 75, 100))
         axis.set_ylabel("utilization, %")
         axis.margins(x=0)
+        axis.xaxis.set_major_formatter(lambda value, _place: f"{value:,.0f}")
     axes[-1][0].set_xlabel("cycle")
-    axes[-1][0].xaxis.set_major_formatter(lambda value, _place: f"{value:,.0f}")
-    figure.suptitle(f"Lanes doing useful work, over time ({_machine(report)})", fontsize=11)
+    figure.suptitle(f"Lanes doing useful work, over time ({machine_name(report['machine'])})",
+                    fontsize=11)
     return figure
 
 
-def _machine(report):
-    machine = report["machine"]
-    return f"{machine['rows']} x {machine['cols']} x {machine['lanes']} machine"
+def _name_interval(axis, interval, share):
+    """Layer and utilization of a bar, in it or above it: across if its share of the axis has room
+    for that, else upwards."""
+    height = interval["utilization"] * 100
+    parts = [interval["layer"], f"{height:.0f} %"]
+    flat = share > 0.0085 * max(map(len, parts))
+    text = ("\n" if flat else ", ").join(parts)
+    # Of the axis: two lines, or a line upwards.
+    room = 30 if flat else 3.9 * len(text)
+    inside, above = height > room, height + room < 104
+    axis.text(interval["start"] + (interval["end"] - interval["start"]) / 2,
+              height / 2 if inside else height + 4 if above else 50, text, ha="center",
+              va="bottom" if above and not inside else "center", fontsize=9,
+              rotation=0 if flat else 90, color="white" if inside else INK,
+              bbox=None if inside or above else {"facecolor": "white", "edgecolor": "none",
+                                                 "pad": 1.0, "alpha": 0.8})

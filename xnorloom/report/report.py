@@ -10,7 +10,8 @@ from .environment import versions
 __all__ = ["mismatches", "new_report", "scheme_entry", "simulation_speed"]
 
 
-def scheme_entry(name, images, accuracy, layers, cycles, timeline=None):
+def scheme_entry(name, images, accuracy, layers, cycles, *, net=None, timeline=None, maps=(),
+                 memories=()):
     """Entry of one scheme: sums over its layers, then the layers themselves.
 
     Parameters
@@ -22,22 +23,28 @@ def scheme_entry(name, images, accuracy, layers, cycles, timeline=None):
     accuracy : dict
         Fractions under ``float``, ``quantized``, ``snapped``, ``hardware``; None where unknown.
     layers : list of dict
-        Per layer ``name``, ``in_shape``, ``out_shape``, ``activation_planes``, ``weight_planes``,
-        ``passes``, ``useful_lane_cycles``, ``lanes_total`` (lanes of the whole array),
-        ``busy_cycles``, ``stalled_on_drain_cycles``, ``stalled_on_output_cycles``,
-        ``stalled_on_input_cycles``, ``cycles`` (``predicted``, ``measured``), ``mismatches``
-        (``torch_vs_reference``, ``reference_vs_rtl``) and ``values_compared``.
+        Per layer ``name``, ``in_shape``, ``out_shape``, ``activation_planes`` and
+        ``weight_planes`` of its first term, ``terms``, ``pool``, ``passes``,
+        ``useful_lane_cycles``, ``lanes_total`` (lanes of the whole array), ``busy_cycles``,
+        ``stalled_on_drain_cycles``, ``stalled_on_output_cycles``, ``stalled_on_input_cycles``,
+        ``cycles`` (``predicted``, ``measured``), ``mismatches`` (``torch_vs_reference``,
+        ``reference_vs_rtl``) and ``values_compared``.
     cycles : dict
         ``predicted`` and ``measured`` cycles of all runs. More than the layers' own: between two
         layers the machine fetches a descriptor.
+    net : str or None
+        The network, if it has a name besides that of the scheme.
     timeline : dict or None
         One run of one batch: ``images``, ``cycles`` and ``intervals``, each ``layer``, ``start``,
         ``end`` in cycles and ``utilization``.
+    maps, memories : list of dict
+        Where maps lie and for how long, of :func:`sw.machine.lifetimes.map_lifetimes`, and what is
+        used of every memory, as :func:`xnorloom.inspect` tells it.
     """
     for layer in layers:
         layer["utilization"] = _utilization([layer], layer["cycles"])
     entry = {
-        "name": name,
+        "name": name, "net": net, "title": f"{net}, {name}" if net else name,
         "images": images,
         "accuracy": {stage: accuracy.get(stage)
                      for stage in ("float", "quantized", "snapped", "hardware")},
@@ -46,7 +53,7 @@ def scheme_entry(name, images, accuracy, layers, cycles, timeline=None):
         "values_compared": sum(layer["values_compared"] for layer in layers),
         "cycles": dict(cycles),
         "utilization": _utilization(layers, cycles),
-        "layers": layers,
+        "layers": layers, "maps": list(maps), "memories": list(memories),
     }
     if timeline is not None:
         entry["timeline"] = timeline

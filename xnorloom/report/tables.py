@@ -23,6 +23,15 @@ def _planes(layer):
     return f"{layer['activation_planes']}x{layer['weight_planes']}"
 
 
+def _terms(layer):
+    """How many there are, where that is not one."""
+    return "" if layer["terms"] == 1 else _number(layer["terms"])
+
+
+def _pool(pool):
+    return "" if pool is None else f"{pool['kind']} {_by(pool['window'])}"
+
+
 def _number(value):
     return "-" if value is None else f"{value:,}"
 
@@ -35,14 +44,14 @@ def _range(values):
 
 def scheme_table(scheme):
     """Table of one scheme of the report: a row per layer and one of sums."""
-    table = Sheet(f"{scheme['name']}: {scheme['images']} images", "<layer", "<shape", "planes",
-                  "passes", "predicted cycles", "measured", "utilization",
+    table = Sheet(f"{scheme['title']}: {scheme['images']} images", "<layer", "<shape", "<pool",
+                  "planes", "terms", "passes", "predicted cycles", "measured", "utilization",
                   "torch vs ref", "ref vs RTL", "values")
     for layer in scheme["layers"]:
-        table.row(layer["name"], _shape(layer), _planes(layer), _number(layer["passes"]),
-                  *_counts(layer))
+        table.row(layer["name"], _shape(layer), _pool(layer["pool"]), _planes(layer),
+                  _terms(layer), _number(layer["passes"]), *_counts(layer))
     table.section()
-    table.row("all, with fetches", "", "", "", *_counts(scheme))
+    table.row("all, with fetches", "", "", "", "", "", *_counts(scheme))
     return table
 
 
@@ -60,16 +69,17 @@ def accuracy_line(accuracy):
 
 def estimate_table(rows, title):
     """Table of a cycle estimate: a row per layer and one of sums (``layer`` is ``all``)."""
-    table = Sheet(title, "<layer", "<shape", "planes", "passes", "cycles", "busy",
+    table = Sheet(title, "<layer", "<shape", "planes", "terms", "passes", "cycles", "busy",
                   "on drain", "on output", "on input", "utilization")
     for row in rows:
         last = row["name"] == "all"
         if last:
             table.section()
         table.row(row["name"], "" if last else _shape(row), "" if last else _planes(row),
-                  _number(row["passes"]), _number(row["cycles"]), _number(row["busy"]),
-                  _number(row["stalled_on_drain"]), _number(row["stalled_on_output"]),
-                  _number(row["stalled_on_input"]), f"{row['utilization']:.1%}")
+                  "" if last else _terms(row),
+                  *(_number(row[key]) for key in (
+                      "passes", "cycles", "busy", "stalled_on_drain", "stalled_on_output",
+                      "stalled_on_input")), f"{row['utilization']:.1%}")
     return table
 
 
@@ -115,17 +125,17 @@ def inspect_tables(result):
              + f"at {result['input']['base']}")):
         head.row(field, str(value))
     layers = Sheet("layers", "<name", "<reads", "<shape", "<kernel", "<stride", "planes", "groups",
-                   "pairs", "passes", "acc bits", "frac bits", "<result")
+                   "pairs", "passes", "acc bits", "frac bits", "<pool", "<result")
     for layer in result["layers"]:
         output = layer["output"]
         for index, term in enumerate(layer["terms"]):
-            whole = (_number(layer["acc_bits"]), _range(layer["frac_bits"]),
+            whole = (_number(layer["acc_bits"]), _range(layer["frac_bits"]), _pool(layer["pool"]),
                      "accumulators" if output is None else f"codes at {output['base']}")
             layers.row("" if index else layer["name"], term["source"],
                        _shape({**term, "out_shape": layer["out_shape"]}),
                        _by(term["kernel"]), _by(term["stride"]), _planes(term),
                        _number(term["groups"]), _number(term["pairs"]), _number(term["passes"]),
-                       *(("", "", "") if index else whole))
+                       *(("", "", "", "") if index else whole))
     memories = Sheet("memory map", "<memory", "banks", "entry bits", "depth", "used", "full")
     for memory in result["memories"]:
         memories.row(memory["name"], _number(memory["banks"]), _number(memory["width"]),

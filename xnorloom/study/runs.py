@@ -173,16 +173,20 @@ def _figures(entry):
 
 
 def _costs(checkpoint_path, image_path):
-    """Bits of weights and activations, and bytes, of a network's inner layers."""
+    """Bits of weights and activations of a network's inner layers, and bytes of its image."""
     from xnorloom.sw.machine.image import Image
     from xnorloom.sw.training import checkpoint
 
     model, info = checkpoint.load(checkpoint_path)
-    layers = [module for module in model.modules()
-              if getattr(module, "graph_role", None) == "matrix"]
-    inner, image = layers[len(layers) // 2], Image.load(image_path)
-    values = len(set(inner.source.codebook().reconstruct().tolist()))
-    return {"weight_bits": math.log2(inner.weight_quantizer.levels),
+    image = Image.load(image_path)
+    terms = {layer["name"]: layer["terms"][0] for layer in image.layers}
+    layers = [node for node in model.graph.nodes
+              if "weights" in node.attributes and node.name in terms]
+    inner = layers[len(layers) // 2]
+    activation = next(node for node in model.graph.nodes
+                      if node.op == "quantize" and node["codes"] == "scheme")
+    values = len(set(model.module(activation).codebook().reconstruct().tolist()))
+    return {"weight_bits": math.log2(model.module(inner).weight_quantizer.levels),
             "activation_bits": math.log2(values),
-            "weight_planes": image.layers[len(layers) // 2]["weight_planes"],
+            "weight_planes": terms[inner.name]["weight_planes"],
             "image_bytes": 4 * len(image.program), "training_seconds": info["seconds"]}

@@ -3,14 +3,21 @@
 from xnorloom.hw.spec.config import load_machine
 
 from ..errors import UserError
-from ..output import check_input, check_output, make_folder, write_text
+from ..output import (
+    check_folder,
+    check_input,
+    check_output,
+    check_picture,
+    make_folder,
+    write_text,
+)
 from ..report.progress import console, track
 
 __all__ = ["compile", "estimate", "inspect", "load_image", "load_network", "precision_lines",
            "snap", "verilog"]
 
 
-def load_network(model, config, in_shape=None):
+def load_network(model, config, in_shape=None, dump=None):
     """Snaps a model to a machine's grid and lowers it.
 
     Parameters
@@ -18,9 +25,11 @@ def load_network(model, config, in_shape=None):
     model : path or torch.nn.Module
         A checkpoint, or a quantized or snapped model of your own.
     config : MachineConfig
-        The machine; its scale and accumulator widths matter.
+        The machine; its scale, accumulator and count widths matter.
     in_shape : tuple of int or None
-        ``(channels, height, width)`` of an image; a checkpoint knows it.
+        What the model was quantized for, if that is to be checked.
+    dump : path or None
+        Folder for the text of every pass. Every pass is then held against the one before it, too.
 
     Returns
     -------
@@ -33,7 +42,8 @@ def load_network(model, config, in_shape=None):
     Raises
     ------
     ValueError
-        If the checkpoint is not ours, or the model holds what the machine cannot run.
+        If the checkpoint is not ours, the model is not quantized, is for another shape or holds
+        what the machine cannot run, or a text cannot be written.
     """
     name, info = "network", {}
     if _is_path(model):
@@ -41,7 +51,8 @@ def load_network(model, config, in_shape=None):
 
     from torch import nn
 
-    from xnorloom.sw.passes import lower as frontend
+    from xnorloom.sw.graph.export import checked_shape
+    from xnorloom.sw.passes.pipeline import lower_model
     from xnorloom.sw.quantizers import scheme_name
     from xnorloom.sw.training import checkpoint
 
@@ -50,16 +61,20 @@ def load_network(model, config, in_shape=None):
         if info["scheme"] is None:
             raise UserError("Checkpoint must be of a quantized network, not of a float one")
         name = f"{info['net']}-{scheme_name(info['scheme'])}"
-        in_shape = info["input"]["in_shape"] if in_shape is None else in_shape
     if not isinstance(model, nn.Module):
         raise UserError(f"Model must be a checkpoint file or a torch.nn.Module, not {model!r}")
-    if in_shape is None:
-        raise UserError("Input shape 'in_shape' must be given for a model of your own, as "
-                        "(channels, height, width)")
-    snapped = snap(model, config)
-    network = frontend.lower(snapped, in_shape, name=name, info=info,
-                             scale_bits=config.scale_bits, acc_bits=config.acc_bits)
+    network, snapped = lower_model(model, name=name, info=info, dump=dump, check=dump is not None,
+                                   **_widths(config))
+    known = snapped.fusion.in_shape
+    if in_shape is not None and checked_shape(in_shape) != known:
+        raise UserError(f"Input shape 'in_shape' must be {known!r}, which the model was quantized "
+                        f"for, not {checked_shape(in_shape)!r}")
     return network, snapped, model
+
+
+def _widths(config):
+    """Widths of a machine that matter to the grid."""
+    return {name: getattr(config, name) for name in ("scale_bits", "acc_bits", "count_bits")}
 
 
 def snap(model, machine="default"):
@@ -71,7 +86,7 @@ def snap(model, machine="default"):
     model : torch.nn.Module
         A quantized model, which stays as it is.
     machine : str, path or MachineConfig
-        Its scale and accumulator widths matter; those of all presets are the same.
+        Its scale, accumulator and count widths matter; those of all presets are the same.
 
     Returns
     -------
@@ -84,15 +99,15 @@ def snap(model, machine="default"):
     """
     from xnorloom.sw.passes.snap import snap as snap_to_grid
 
-    config = load_machine(machine)
-    return snap_to_grid(model, config.scale_bits, config.acc_bits)
+    return snap_to_grid(model, **_widths(load_machine(machine)))
 
 
 def _is_path(model):
     return isinstance(model, str) or hasattr(model, "__fspath__")
 
 
-def compile(model, machine="default", *, in_shape=None, batch=None, output=None, verbose=False):
+def compile(model, machine="default", *, in_shape=None, batch=None, output=None, dump=None,
+            verbose=False):
     """Snaps a model and packs its program image.
 
     Parameters
@@ -102,11 +117,14 @@ def compile(model, machine="default", *, in_shape=None, batch=None, output=None,
     machine : str, path or MachineConfig
         Preset, TOML file or configuration.
     in_shape : tuple of int or None
-        ``(channels, height, width)`` of an image; a checkpoint knows it.
+        What the model was quantized for, if that is to be checked.
     batch : int or None
         Images per run; None: as many as fit, at most ``rows``.
     output : path or None
         Image file to write.
+    dump : path or None
+        Folder, made if need be, that gets the text of every pass from the trained graph on. Every
+        pass is then also held against the one before it, on random images.
     verbose : bool
         Whether progress is printed, and which layers lose precision on the machine's grid.
 
@@ -123,8 +141,10 @@ def compile(model, machine="default", *, in_shape=None, batch=None, output=None,
     config = load_machine(machine)
     if output is not None:
         check_output(output, "Image", model, machine)
+    if dump is not None:
+        check_folder(dump, "Folder 'dump'")
     with track("compile", shown=verbose):
-        network, snapped, _model = load_network(model, config, in_shape)
+        network, snapped, _model = load_network(model, config, in_shape, dump)
         from xnorloom.sw.passes.compiler import compile_network
 
         image = compile_network(network, config, batch=batch)
@@ -227,25 +247,47 @@ def estimate(image):
 _SUMS = ("busy", "stalled_on_drain", "stalled_on_output", "stalled_on_input", "useful")
 
 
-def inspect(image):
+def inspect(image, *, picture=None):
     """Header, layers, memory map and checksums of an image, as a dictionary of plain values.
 
     Parameters
     ----------
     image : path or sw.machine.image.Image
+    picture : path or None
+        Also draw the memory map there: which maps lie where in the activation banks and for how
+        long, and how full every memory is; ``.png`` or ``.svg``.
+
+    Returns
+    -------
+    dict
+        ``maps`` are those of :func:`sw.machine.lifetimes.map_lifetimes`.
+
+    Raises
+    ------
+    ValueError
+        If the image is absent, damaged or not ours, or the picture cannot be written.
     """
+    if picture is not None:
+        check_picture(picture, "Picture", image)
     image = load_image(image)
     from xnorloom.hw.spec.config import FORMAT_VERSION
     from xnorloom.hw.spec.memory import banks
+    from xnorloom.sw.machine.lifetimes import map_lifetimes
 
     usage = image.metadata["usage"]
     memories = [{"name": memory.name.lower(), "banks": bank.count, "depth": bank.depth,
                  "width": bank.width, "used": usage.get(memory.name.lower(), 0)}
                 for memory, bank in banks(image.config).items()]
-    return {
+    result = {
         "network": image.metadata["network"], "info": image.metadata["info"],
         "machine": image.config.as_dict(), "fingerprint": f"{image.config.fingerprint:08x}",
         "format_version": FORMAT_VERSION, "batch": image.batch, "bytes": len(image.to_bytes()),
         "program_words": len(image.program), "program_crc32": f"{image.crc32:08x}",
         "input": image.metadata["input"], "layers": image.layers, "memories": memories,
+        "maps": map_lifetimes(image),
     }
+    if picture is not None:
+        from ..report.memory_map import save_memory_map
+
+        save_memory_map(result, picture)
+    return result

@@ -1,7 +1,6 @@
 """``compare``: torch, integer reference and RTL, every value of every layer, every cycle."""
 
 import copy
-import os
 import time
 
 import numpy as np
@@ -12,8 +11,8 @@ from ..output import check_output, make_folder, write_json
 from ..report.progress import track
 from ..report.report import new_report, scheme_entry
 from . import running
-from .building import load_network
-from .inputs import real_images, test_images
+from .building import inspect, load_network
+from .inputs import real_images, share_right, test_images
 
 __all__ = ["compare", "compare_on"]
 
@@ -33,7 +32,7 @@ def compare(model, data="digits", machine="default", *, in_shape=None, count=Non
         values of pixels, of integers their codes; see :mod:`xnorloom.verbs.inputs`.
     machine : str, path or MachineConfig
     in_shape : tuple of int or None
-        ``(channels, height, width)``; None: that of the checkpoint, else of the images.
+        What the model was quantized for, if that is to be checked.
     count : int or None
         Images to run; None: all.
     batch : int or None
@@ -106,8 +105,6 @@ class _Prepared:
     """A model in all its forms, quantized, snapped, lowered, compiled, and the images for it."""
 
     def __init__(self, model, config, images, in_shape, batch, verbose):
-        if in_shape is None and not isinstance(model, (str, os.PathLike)):
-            in_shape = images.shape[1:]
         with track("compile", shown=verbose) as advance:
             network, self.snapped, self.model = load_network(model, config, in_shape)
             from xnorloom.sw.passes.compiler import compile_network
@@ -141,7 +138,7 @@ class _Prepared:
             rtl = driver.run(images, observe=True,
                              progress=lambda done, total: advance(total + done))
         if labels is not None:
-            scores["hardware"] = float((run.labels == labels).mean())
+            scores["hardware"] = share_right(run.labels, labels)
             if whole:
                 scores["float"] = self.image.metadata["info"].get("accuracy", {}).get("float")
         layers = self._layers(traced, reference, rtl, run)
@@ -149,16 +146,15 @@ class _Prepared:
 
         cycles = {"predicted": estimate_cycles(self.image) * len(run.batches),
                   "measured": run.cycles}
-        return scheme_entry(name, len(images), scores, layers, cycles, self._timeline(run))
+        known = inspect(self.image)
+        return scheme_entry(name, len(images), scores, layers, cycles,
+                            net=described["info"].get("net"), timeline=self._timeline(run),
+                            maps=known["maps"], memories=known["memories"])
 
     def _torch(self, labels):
         import torch
 
-        first, images = self.snapped.stages[0], self.images
-        if not first.flattened:
-            shape = (-1,) if first.layer.linear else self.image.metadata["input"]["shape"]
-            images = images.reshape(len(images), *shape)
-        tensor = torch.from_numpy(images)
+        tensor = torch.from_numpy(self.images.reshape(-1, *self.snapped.fusion.in_shape))
         traced, scores = self.snapped.trace(tensor), {}
         if labels is not None:
             for stage, model in (("quantized", self.model), ("snapped", self.snapped)):
@@ -174,29 +170,18 @@ class _Prepared:
         batches = len(run.batches)
         for layer, predicted, counters in zip(self.image.layers, estimate(self.image), run.layers,
                                               strict=True):
-            name = layer["name"]
-            expected = traced[name]
-            if layer["sign"] is not None:
-                expected = expected * np.array(layer["sign"])[:, None, None]
-            differ = _differing(reference.maps[name], rtl.maps[name])
-            if layer["raw"]:
-                # The run back to back returns these too, so it is held to them as well.
-                differ += _differing(rtl.maps[name], run.accumulators)
             rows.append({
-                "name": name, "in_shape": list(layer["in_shape"]),
-                "out_shape": list(layer["out_shape"]), "kernel": list(layer["kernel"]),
-                "stride": list(layer["stride"]),
-                "activation_planes": layer["activation_planes"],
-                "weight_planes": layer["weight_planes"], "passes": predicted["passes"],
+                **{key: predicted[key] for key in (
+                    "name", "in_shape", "out_shape", "kernel", "activation_planes",
+                    "weight_planes", "terms", "passes")},
+                "pool": layer["pool"],
                 "cycles": {"predicted": predicted["cycles"] * batches,
                            "measured": counters["cycles"]},
                 "busy_cycles": counters["busy"],
                 **{f"{stall}_cycles": counters[stall] for stall in _STALLS},
                 "useful_lane_cycles": predicted["useful"] * batches,
                 "lanes_total": self.config.rows * self.config.cols * self.config.lanes,
-                "mismatches": {"torch_vs_reference": _differing(expected, reference.maps[name]),
-                               "reference_vs_rtl": differ},
-                "values_compared": int(reference.maps[name].size),
+                **_compared(layer, traced, reference, rtl, run),
             })
         return rows
 
@@ -222,8 +207,26 @@ def _score(model, images, labels):
     model = copy.deepcopy(model).eval()
     kind = next((each.dtype for each in model.parameters()), images.dtype)
     with torch.no_grad():
-        guess = model(images.to(kind)).argmax(dim=1).numpy()
-    return float((guess == labels).mean())
+        return share_right(model(images.to(kind)).argmax(dim=1).numpy(), labels)
+
+
+def _compared(layer, traced, reference, rtl, run):
+    """Values of a layer that differ, and how many there are."""
+    name = layer["name"]
+    if layer["copy"]:
+        # No layer of the network: it brings a map into another layout, and its reader is compared.
+        return {"mismatches": {"torch_vs_reference": 0, "reference_vs_rtl": 0},
+                "values_compared": 0}
+    expected = traced[name]
+    if layer["sign"] is not None:
+        expected = expected * np.array(layer["sign"])[:, None, None]
+    differ = _differing(reference.maps[name], rtl.maps[name])
+    if layer["raw"]:
+        # The run back to back returns these too, so it is held to them as well.
+        differ += _differing(rtl.maps[name], run.accumulators)
+    return {"mismatches": {"torch_vs_reference": _differing(expected, reference.maps[name]),
+                           "reference_vs_rtl": differ},
+            "values_compared": int(reference.maps[name].size)}
 
 
 def _differing(one, other):

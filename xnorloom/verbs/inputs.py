@@ -12,7 +12,7 @@ import numpy as np
 
 from ..errors import UserError
 
-__all__ = ["real_images", "test_images"]
+__all__ = ["real_images", "share_right", "test_images"]
 
 
 def test_images(data, count=None):
@@ -21,8 +21,9 @@ def test_images(data, count=None):
     Parameters
     ----------
     data : str, sw.data.Dataset or pair of arrays
-        A known data set's name; a data set; or images ``(n, channels, height, width)`` or ``(n,
-        inputs)`` and labels ``(n,)`` or None: arrays, torch tensors or lists.
+        A known data set's name; a data set; or images ``(n, channels, height, width)``, signals
+        ``(n, channels, samples)`` or vectors ``(n, inputs)``, and labels ``(n,)`` or None: arrays,
+        torch tensors or lists.
     count : int or None
         Only so many of the first; None: all.
 
@@ -70,7 +71,8 @@ def real_images(described, images):
 
     Returns
     -------
-    float64 array, shape as given
+    float64 array, shape ``(n, channels, height, width)``
+        A signal has one line, a vector one pixel.
 
     Raises
     ------
@@ -79,16 +81,39 @@ def real_images(described, images):
     """
     shape, top = tuple(described["shape"]), len(described["table"]) - 1
     given, is_vector = images.shape[1:], shape[1:] == (1, 1)
-    if given != shape and not (is_vector and math.prod(given) == shape[0]):
+    if given != shape and not (is_vector and math.prod(given) == shape[0]) and not (
+            shape[1] == 1 and given == shape[::2]):
         wanted = f"n, {shape[0]}" if is_vector else f"n, {', '.join(map(str, shape))}"
         raise UserError(f"Images must have shape ({wanted}) for this network, not {images.shape}")
+    images = images.reshape(-1, *shape)
     if images.dtype.kind == "f":
         return images
+    if described["gain"] is not None:
+        raise UserError("Images must be values of pixels for this network, which normalizes them "
+                        f"before they are codes, not {images.dtype}")
     low, high = int(images.min()), int(images.max())
     if low < 0 or high > top:
         raise UserError(f"Images of integers must be codes of pixels, from 0 to {top} for this "
                         f"network, not {low}..{high}")
     return images * float(described["step"])
+
+
+def share_right(guesses, labels):
+    """Share of images whose guess is their label, 0 to 1.
+
+    Parameters
+    ----------
+    guesses : integer array, shape ``(n,)`` or ``(n, height, width)``
+    labels : int64 array, shape ``(n,)``, or None
+
+    Returns
+    -------
+    float or None
+        None where there are no labels, or more than one guess for each.
+    """
+    if labels is None or guesses.size != labels.size:
+        return None
+    return float((guesses.reshape(-1) == labels).mean())
 
 
 def _images(values):

@@ -5,7 +5,7 @@ from ..output import check_output, make_folder, write_json
 from ..report.progress import console, track
 from ..report.report import simulation_speed
 from .building import load_image
-from .inputs import real_images, test_images
+from .inputs import real_images, share_right, test_images
 
 __all__ = ["open_machine", "simulate"]
 
@@ -113,9 +113,8 @@ def simulate(image, data="digits", *, count=None, engine="verilator", waves=None
         cycles, seconds = machine.cycles, machine.seconds
     result = {
         "images": len(images),
-        "predictions": [int(label) for label in run.labels],
-        "accuracy": {"hardware": None if labels is None
-                     else float((run.labels == labels).mean())},
+        "predictions": run.labels.tolist(),
+        "accuracy": {"hardware": share_right(run.labels, labels)},
         "cycles": {"predicted": estimate_cycles(image) * len(run.batches),
                    "measured": run.cycles},
         "layers": [{"name": layer["name"], **counters}
