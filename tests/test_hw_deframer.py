@@ -172,7 +172,8 @@ def test_requests_wait_until_they_are_finished():
         frame(Opcode.READ, section_header(Memory.PROFILE, 0, 0, 512), KEY),
         frame(Opcode.READ, section_header(Memory.ACTIVATIONS, 0, 30, 0), KEY),
         frame(Opcode.WRITE, [], KEY)]
-    expected = [("read", Memory.ACTIVATIONS, 2, 29, 1), ("run", 0x1234, 0xABCD), ("run", 0xFFFF, 0xFFFF),
+    expected = [("read", Memory.ACTIVATIONS, 2, 29, 1), ("run", 0x1234, 0xABCD),
+                ("run", 0xFFFF, 0xFFFF),
                 ("read", Memory.PROFILE, 0, 0, 512), ("read", Memory.ACTIVATIONS, 0, 30, 0)]
     for delay in (0, 1, 9):
         assert _talk(frames, delays=lambda delay=delay: delay) == (stores, expected, [], True)

@@ -11,7 +11,8 @@ from xnorloom.hw.spec.config import MachineConfig
 
 
 def _bench(rows, cols, units, acc_bits, gap):
-    config = MachineConfig(rows=rows, cols=cols, lanes=cols, units=units, acc_bits=acc_bits)
+    config = MachineConfig(rows=rows, cols=cols, lanes=cols, units=units, acc_bits=acc_bits,
+                           rescale=False)
     block = RawEmitter(config)
     rng = random.Random(rows * cols)
     drain, low, tiles = config.drain_cycles, -(1 << acc_bits - 1), 4

@@ -8,7 +8,7 @@ import pytest
 from tests.bench import simulate, stream_get
 from xnorloom.hw.link.readback import PROBE_LATENCY, Readback
 from xnorloom.hw.spec.config import MachineConfig
-from xnorloom.hw.spec.memory import Memory
+from xnorloom.hw.spec.memory import PROFILE_LAYERS, Memory
 
 
 def _read(lanes, sections, gap=lambda: 0):
@@ -17,7 +17,7 @@ def _read(lanes, sections, gap=lambda: 0):
     block = Readback(config)
     rng = random.Random(lanes)
     banks = [[rng.getrandbits(lanes) for _ in range(20)] for _ in range(3)]
-    counters = [rng.getrandbits(32) for _ in range(512)]
+    counters = [rng.getrandbits(32) for _ in range(8 * PROFILE_LAYERS)]
     answers = []
 
     async def bench(ctx):
@@ -66,7 +66,7 @@ def test_activations(lanes):
 
 
 def test_counters():
-    _read(40, [(Memory.PROFILE, 0, 0, 16), (Memory.PROFILE, 0, 511, 1),
+    _read(40, [(Memory.PROFILE, 0, 0, 16), (Memory.PROFILE, 0, 8 * PROFILE_LAYERS - 1, 1),
                (Memory.ACTIVATIONS, 2, 0, 2), (Memory.PROFILE, 0, 100, 3)])
 
 

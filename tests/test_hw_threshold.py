@@ -16,7 +16,8 @@ from xnorloom.hw.spec.latency import threshold_levels
     (widest, bits) for widest in (1, 2, 3, 4) for bits in range(1, widest + 1)])
 @pytest.mark.parametrize("rescale", [False, True])
 def test_codes(widest, code_bits, rescale):
-    config = MachineConfig(rows=1, cols=1, lanes=4, acc_bits=8, code_bits=widest, rescale=rescale)
+    config = MachineConfig(rows=1, cols=1, lanes=4, acc_bits=8, scale_bits=8, code_bits=widest,
+                           rescale=rescale)
     unit = ThresholdPipeline(config)
     levels = threshold_levels(config)
     rng = random.Random(code_bits)
@@ -75,7 +76,7 @@ def test_codes(widest, code_bits, rescale):
 
 
 def test_no_level_searches():
-    config = MachineConfig(rows=1, cols=1, lanes=4, acc_bits=8)
+    config = MachineConfig(rows=1, cols=1, lanes=4, acc_bits=8, scale_bits=8)
     unit = ThresholdPipeline(config)
     seen = []
 
