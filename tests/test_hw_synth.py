@@ -15,11 +15,19 @@ from xnorloom.hw.spec.config import PRESETS
 
 SMALL = PRESETS["small"]
 MEMORIES = {
-    "core.program.bank", "core.profile.bank", "core.datapath.taps.bank",
-    "core.datapath.pairs.bank", "core.datapath.activations.bank", "core.datapath.weights.bank",
-    "core.datapath.unit.scales", "core.datapath.unit.biases", "core.datapath.unit.thresholds"}
-QUEUE_CELLS = 9
-"""Distributed RAM of four bits for the queue's words of 33."""
+    "core.program.bank", "core.profile.bank", "core.datapath.terms.bank", "core.datapath.taps.bank",
+    "core.datapath.pairs.bank", "core.datapath.operands.activation_banks.bank",
+    "core.datapath.operands.weight_banks.bank", "core.datapath.columns.unit.scales",
+    "core.datapath.columns.unit.parameters"}
+LINES = "core.datapath.output"
+"""The lines that are pooled lie in here; parts of the output are no blocks of their own."""
+
+SMALL_MEMORIES = 109
+"""Distributed RAM of four bits: thresholds of every level, the table of planes, queues."""
+
+MULTIPLIERS = {"core.datapath.columns.unit.scale": SMALL.cols * SMALL.units,
+               "core.datapath.feed": 1, "core.datapath.output": 1}
+"""Scales, the address of a pixel tile, and that of a line that is pooled."""
 
 
 @pytest.fixture(scope="module")
@@ -38,20 +46,24 @@ def modules(small):
 
 def test_memories_land_in_block_ram(small, modules):
     with_block_ram = {path for path, module in modules.items() if module["own"]["block_ram"]}
-    assert with_block_ram == MEMORIES
+    assert with_block_ram == MEMORIES | {LINES}
     for path in MEMORIES:
-        # Neither a bypass around the memory nor a memory of flip-flops.
-        assert modules[path]["own"] | {"block_ram": 0} == dict.fromkeys(RESOURCES, 0)
-    # No distributed RAM but the queue's, no latches, no other kind of cell at all.
+        # Neither a bypass around the memory nor a memory of flip-flops; a bank that is written in
+        # parts has gates for its parts.
+        parts = 4 * SMALL.rows if "activation" in path else 0
+        own = modules[path]["own"]
+        assert own["lut"] <= parts
+        assert own | {"block_ram": 0, "lut": 0} == dict.fromkeys(RESOURCES, 0)
+    # Nothing else is distributed RAM, there are no latches, no other kind of cell at all.
     assert set(small["cells"]) == {"CCU2C", "DP16KD", "LUT4", "MULT18X18D", "TRELLIS_DPR16X4",
                                    "TRELLIS_FF"}
-    assert small["cells"]["TRELLIS_DPR16X4"] == QUEUE_CELLS
+    assert small["cells"]["TRELLIS_DPR16X4"] == SMALL_MEMORIES
 
 
 def test_scale_multipliers_land_in_dsp_blocks(small, modules):
-    assert small["cells"]["MULT18X18D"] == SMALL.cols * SMALL.units
+    assert small["cells"]["MULT18X18D"] == sum(MULTIPLIERS.values())
     assert {path: module["own"]["dsp"] for path, module in modules.items()
-            if module["own"]["dsp"]} == {"core.datapath.unit.scale": SMALL.cols * SMALL.units}
+            if module["own"]["dsp"]} == MULTIPLIERS
 
 
 def test_sums(small, modules):
