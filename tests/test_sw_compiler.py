@@ -517,7 +517,7 @@ def test_a_relu_bounds_what_comes_before_it():
     ({"multipliers": [1 << 15]}, r"multipliers must fit in 16 bits, but can reach 32768..32768: "),
     ({"addends": [1 << 19]}, r"addends must fit in 20 bits, but can reach 524288..524288: "),
     ({"multipliers": [8], "down": 4}, "multipliers must fit in 16 bits, but can reach 32768"),
-    ({"shift": 14}, r"shift must be from 0 to 13, not 14$"),
+    ({"shift": 14}, r"shift must be from 0 to 12, not 14$"),
     ({"down": 17}, r"down must be from 0 to 16, not 17$"),
     ({"bits": 9}, r"activation bits must be from 1 to 8, not 9$"),
     ({"addends": [1, 2]}, r"addends must be of shape \(1,\), not \(2,\)$"),
