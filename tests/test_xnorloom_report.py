@@ -78,6 +78,22 @@ def test_the_table_shows_every_layer_and_the_sums():
     assert rows["all,"][3:] == ["4,100", "4,100", "29.3%", "7", "9", "8,192"]
 
 
+def test_terms_and_pools_have_columns_where_there_are_any():
+    layers = [made_up_layer(), made_up_layer("conv2") | {
+        "terms": 2, "pool": {"kind": "max", "window": [3, 2], "stride": [2, 2]}}]
+    scheme = reports.scheme_entry("w1a2", 8, {}, layers, {"predicted": 1, "measured": 1}, net="net")
+    with console.capture() as capture:
+        console.print(tables.scheme_table(scheme))
+    title, heading, *_ = lines = capture.get().splitlines()
+    assert title == "net, w1a2: 8 images"
+    assert heading.split()[:5] == ["layer", "shape", "pool", "planes", "terms"]
+    (row,) = (line.split() for line in lines if line.startswith("conv2"))
+    assert row[4:9] == ["max", "3x2", "2x1", "2", "64"]
+    with console.capture() as capture:
+        console.print(tables.scheme_table(made_up_report()["schemes"][0]))
+    assert capture.get().splitlines()[1].split()[:4] == ["layer", "shape", "planes", "passes"]
+
+
 def test_an_accuracy_that_is_not_known_is_left_out():
     line = tables.accuracy_line({"float": None, "snapped": 0.975, "hardware": 0.975})
     assert line == "accuracy: snapped 97.50%, hardware 97.50%"

@@ -4,6 +4,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from xnorloom.hw.spec.descriptor import RESCALE_DOWN
+
 from ..ops.grid import SnapError
 from .staircase import StaircaseError, search
 
@@ -81,7 +83,7 @@ def rescale(layer, codes, bits, scale_bits, acc_bits, count_bits):
     # A shifted accumulator is half a unit too small on average.
     start = start + slope * ((1 << shift) - 1) / 2
     steep = slope.max() * 2.0 ** shift
-    down = acc_bits - 1
+    down = min(acc_bits - 1, RESCALE_DOWN)
     while down and (np.rint(steep * 2.0 ** down) >= 1 << scale_bits - 1
                     or np.rint(np.abs(start).max() * 2.0 ** down) >= 1 << acc_bits - 1):
         down -= 1
