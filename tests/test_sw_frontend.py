@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import nn
 
+from xnorloom.hw.spec.descriptor import RESCALE_DOWN, RESCALE_SHIFTS
 from xnorloom.sw.bitplanes import BitPlanes, group_count
 from xnorloom.sw.graph.evaluate import evaluate
 from xnorloom.sw.graph.network import Rescale
@@ -323,7 +324,10 @@ def test_shifted_accumulators_fit_the_multiplier(count_bits):
         if codes is not None:
             reach = np.maximum(-layer.integers.low, layer.integers.high).max()
             assert reach >> codes.shift < 1 << count_bits
-            assert codes.shift == 0 or reach >> codes.shift - 1 >= 1 << count_bits
+            # It is the smallest that the machine has.
+            assert all(reach >> less >= 1 << count_bits
+                       for less in RESCALE_SHIFTS if less < codes.shift)
+            assert codes.down <= RESCALE_DOWN
             assert codes.multipliers.max() < 1 << 15 and np.abs(codes.addends).max() < 1 << 31
 
 

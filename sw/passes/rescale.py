@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from xnorloom.hw.spec.descriptor import RESCALE_DOWN
+from xnorloom.hw.spec.descriptor import RESCALE_DOWN, RESCALE_SHIFTS
 
 from ..ops.grid import SnapError
 from .staircase import StaircaseError, search
@@ -79,7 +79,9 @@ def rescale(layer, codes, bits, scale_bits, acc_bits, count_bits):
         raise SnapError(f"Layer {layer.name!r} must have codes of even steps behind nothing but "
                         f"batch norms and a clip, to be re-quantized to {bits} bits; channel "
                         f"{int(bent.argmax())} does not")
-    shift = max(int(np.maximum(-low, high + 1).max()).bit_length() - count_bits, 0)
+    needed = int(np.maximum(-low, high + 1).max()).bit_length() - count_bits
+    # What the machine has; a shift that it lacks would cost the scales bits.
+    shift = next((each for each in RESCALE_SHIFTS if each >= needed), max(needed, 0))
     # A shifted accumulator is half a unit too small on average.
     start = start + slope * ((1 << shift) - 1) / 2
     steep = slope.max() * 2.0 ** shift
