@@ -2,9 +2,9 @@
 integer reference and the simulated machine agree in every value of every layer and in every
 counter."""
 
-import dataclasses
 import re
 from collections import Counter
+from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
@@ -28,17 +28,17 @@ from xnorloom.sw.passes.pipeline import lower_model
 from xnorloom.sw.passes.quantize import PADDINGS, quantize_
 from xnorloom.sw.quantizers import SCHEMES
 
-GRAPHS_PER_MACHINE = 8
+GRAPHS_PER_MACHINE = 9
 
 
-@dataclasses.dataclass
+@dataclass
 class Tried:
     """What has run, and why the rest did not."""
 
     ran: int = 0
     values: int = 0
-    refused: Counter = dataclasses.field(default_factory=Counter)
-    seen: Counter = dataclasses.field(default_factory=Counter)
+    refused: Counter = field(default_factory=Counter)
+    seen: Counter = field(default_factory=Counter)
 
 
 def quantized(net, scheme, padding, input_bits, batch):
@@ -131,17 +131,19 @@ def run_random_graphs(machine_count):
                     break
 
     check()
-    print(tried)
     return tried
 
 
 def test_random_graphs_on_random_machines():
-    assert run_random_graphs(4).ran >= 30
+    # Building a machine takes the time, so each runs several graphs.
+    tried = run_random_graphs(4)
+    assert tried.ran >= 30, tried.refused
 
 
 @pytest.mark.slow
 def test_many_random_graphs_on_random_machines():
-    tried = run_random_graphs(40)
-    assert tried.ran >= 300
-    # Every operator, every scheme.
-    assert set(tried.seen) >= {*SCHEMES, *OPERATORS} - {"softmax", "log_softmax", "padding"}
+    tried = run_random_graphs(38)
+    assert tried.ran >= 300, tried.refused
+    # Softmax is the host's, padding goes into convolutions, nothing becomes of an identity.
+    assert not {*SCHEMES, *OPERATORS, "groups", "dilation"} - tried.seen.keys() - {
+        "softmax", "log_softmax", "padding", "identity"}
