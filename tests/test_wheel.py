@@ -30,7 +30,8 @@ assert [module.MINE for module in (hw, sw, sim)] == [f"{name} of the user"
                                                      for name in ("hw", "sw", "sim")]
 torch.manual_seed(0)
 model = nn.Sequential(nn.Conv2d(1, 3, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(27, 2))
-xnorloom.quantize_(model, "pact-sawb-w2a2", input_bits=2, input_step=1 / 3)
+model = xnorloom.quantize_(model, "pact-sawb-w2a2", in_shape=(1, 3, 3), input_bits=2,
+                           input_step=1 / 3)
 images = torch.rand(3, 1, 3, 3)
 model(images)
 model.eval()
