@@ -5,8 +5,8 @@ last step has passed the gate. At the gate
 
 * a step follows the one before in the next cycle,
 * a step that ends a pass follows the last such step after ``drain_cycles`` at the earliest; behind
-  a tile whose codes are found by multiplication after twice as many, as the units multiply once
-  more,
+  a tile whose codes are found by multiplication after ``rescale_cycles``, as the units multiply
+  once more,
 * a step that ends the first pass of a sweep follows the last such step after the cycles in which
   the parameters of a column tile are loaded,
 * a step that ends a tile follows the last such step after ``tile_cycles``,
@@ -178,8 +178,7 @@ def predict_layer(config, descriptor, lists, *, stalled_on_input=1):
 def _first_gate(config, descriptor, first):
     """The gate at the begin of a layer, in which time counts from the layer's first cycle."""
     return _Gate(config, descriptor, time=first, drained=first - 2 * config.drain_cycles,
-                 tile=first + 1 - descriptor["tile_cycles"] + config.rows - 1, loaded=0,
-                 raw_free=-1)
+                 tile=first + config.rows - descriptor["tile_cycles"], loaded=0, raw_free=-1)
 
 
 def predict_run(config, layers):
@@ -188,19 +187,10 @@ def predict_run(config, layers):
     A descriptor is fetched while the layer before runs; only the first one, and one behind a very
     short layer, is waited for.
     """
-    predicted, waiting = [], FETCH_CYCLES
+    predicted, total, waiting = [], 0, FETCH_CYCLES
     for descriptor, lists in layers:
         layer = predict_layer(config, descriptor, lists, stalled_on_input=waiting)
         predicted.append(layer)
+        total += waiting + layer.cycles
         waiting = max(1, FETCH_CYCLES - layer.cycles)
-    waited = sum(layer.cycles for layer in predicted) + _fetch_waits(predicted)
-    return RunCycles(total=waited, layers=tuple(predicted))
-
-
-def _fetch_waits(predicted):
-    """Cycles in which the run waits for descriptors."""
-    waits, waiting = 0, FETCH_CYCLES
-    for layer in predicted:
-        waits += waiting
-        waiting = max(1, FETCH_CYCLES - layer.cycles)
-    return waits
+    return RunCycles(total=total, layers=tuple(predicted))

@@ -2,8 +2,8 @@
 
 __all__ = ["ELEMENT_LATENCY", "FEED_LATENCY", "FIRST_ISSUE_CYCLES", "PARAMETER_CYCLES",
            "SCALE_LATENCY", "code_latency", "drained_latency", "first_issue_cycles", "pool_cycles",
-           "raw_latency", "rescale_delay", "rescaled_latency", "staircase_latency",
-           "threshold_levels", "tile_cycles"]
+           "raw_latency", "rescale_cycles", "rescale_delay", "rescaled_latency",
+           "staircase_latency", "threshold_levels", "tile_cycles"]
 
 FIRST_ISSUE_CYCLES = 7
 """Cycles of table look-ups before a layer's first step."""
