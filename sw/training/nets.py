@@ -76,9 +76,7 @@ def vgg(info, width=128):
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     for number in range(1, 7):
         outputs = width << (number - 1) // 2
-        layers[f"conv{number}"] = nn.Conv2d(channels, outputs, 3, padding=1, bias=False)
-        layers[f"norm{number}"] = nn.BatchNorm2d(outputs)
-        layers[f"act{number}"] = nn.ReLU()
+        _add_convolution(layers, number, channels, outputs, padding=1)
         if number % 2 == 0:
             layers[f"pool{number // 2}"] = nn.MaxPool2d(2)
         channels = outputs
@@ -110,9 +108,7 @@ def cnv(info, width=64):
         for later in range(number, 7):
             kept = [(side - 2) // (2 if later in (2, 4) else 1) for side in kept]
         padding = 0 if min(kept) > 0 else 1
-        layers[f"conv{number}"] = nn.Conv2d(channels, outputs, 3, padding=padding, bias=False)
-        layers[f"norm{number}"] = nn.BatchNorm2d(outputs)
-        layers[f"act{number}"] = nn.ReLU()
+        _add_convolution(layers, number, channels, outputs, padding=padding)
         size = [side + 2 * padding - 2 for side in size]
         if number in (2, 4):
             layers[f"pool{number // 2}"] = nn.MaxPool2d(2)
@@ -169,21 +165,15 @@ def resnet18(info, width=64):
     width : int
         Channels of the first stage; each stage has twice as many as the one before.
     """
-    layers: OrderedDict[str, nn.Module] = OrderedDict(
-        conv1=nn.Conv2d(info.in_shape[0], width, 3, padding=1, bias=False),
-        norm1=nn.BatchNorm2d(width),
-        act1=nn.ReLU(),
-    )
+    layers: OrderedDict[str, nn.Module] = OrderedDict()
+    _add_convolution(layers, 1, info.in_shape[0], width, padding=1)
     inputs = width
     for stage in range(4):
         outputs = width << stage
         layers[f"stage{stage + 1}"] = nn.Sequential(
             BasicBlock(inputs, outputs, 1 if stage == 0 else 2), BasicBlock(outputs, outputs, 1))
         inputs = outputs
-    layers["pool"] = nn.AdaptiveAvgPool2d(1)
-    layers["flatten"] = nn.Flatten()
-    layers["linear"] = nn.Linear(inputs, info.classes)
-    return nn.Sequential(layers)
+    return _averaged(layers, "pool", inputs, info)
 
 
 def resnet(info, width=16, blocks=1):
@@ -199,11 +189,8 @@ def resnet(info, width=16, blocks=1):
     blocks : int
         Of every stage.
     """
-    layers: OrderedDict[str, nn.Module] = OrderedDict(
-        conv1=nn.Conv2d(info.in_shape[0], width, 3, padding=1, bias=False),
-        norm1=nn.BatchNorm2d(width),
-        act1=nn.ReLU(),
-    )
+    layers: OrderedDict[str, nn.Module] = OrderedDict()
+    _add_convolution(layers, 1, info.in_shape[0], width, padding=1)
     inputs = width
     for stage in range(3):
         outputs = width << stage
@@ -213,10 +200,7 @@ def resnet(info, width=16, blocks=1):
         if stage == 0:
             layers["pool1"] = nn.MaxPool2d(2)
         inputs = outputs
-    layers["pool2"] = nn.AdaptiveAvgPool2d(1)
-    layers["flatten"] = nn.Flatten()
-    layers["linear"] = nn.Linear(inputs, info.classes)
-    return nn.Sequential(layers)
+    return _averaged(layers, "pool2", inputs, info)
 
 
 def mobilenet(info, width=16):
@@ -231,21 +215,28 @@ def mobilenet(info, width=16):
     """
     layers: OrderedDict[str, nn.Module] = OrderedDict()
 
-    def add(name, conv):
-        layers[f"conv{name}"] = conv
-        layers[f"norm{name}"] = nn.BatchNorm2d(conv.out_channels)
-        layers[f"act{name}"] = nn.ReLU()
-
-    add(1, nn.Conv2d(info.in_shape[0], width, 3, padding=1, bias=False))
+    _add_convolution(layers, 1, info.in_shape[0], width, padding=1)
     inputs = width
     for number, factor in enumerate((2, 4, 4, 8), 2):
-        add(f"{number}d", nn.Conv2d(inputs, inputs, 3, 1 + (number % 2), padding=1, groups=inputs,
-                                    bias=False))
-        add(f"{number}p", nn.Conv2d(inputs, factor * width, 1, bias=False))
+        _add_convolution(layers, f"{number}d", inputs, inputs, stride=1 + (number % 2), padding=1,
+                         groups=inputs)
+        _add_convolution(layers, f"{number}p", inputs, factor * width, kernel=1)
         inputs = factor * width
-    layers["pool"] = nn.AdaptiveAvgPool2d(1)
+    return _averaged(layers, "pool", inputs, info)
+
+
+def _add_convolution(layers, name, inputs, outputs, *, kernel=3, **options):
+    """Adds a convolution without a bias, its batch norm and a ReLU, under names that end alike."""
+    layers[f"conv{name}"] = nn.Conv2d(inputs, outputs, kernel, bias=False, **options)
+    layers[f"norm{name}"] = nn.BatchNorm2d(outputs)
+    layers[f"act{name}"] = nn.ReLU()
+
+
+def _averaged(layers, pool, channels, info):
+    """The network that ends in a global average, under the name ``pool``, and a linear layer."""
+    layers[pool] = nn.AdaptiveAvgPool2d(1)
     layers["flatten"] = nn.Flatten()
-    layers["linear"] = nn.Linear(inputs, info.classes)
+    layers["linear"] = nn.Linear(channels, info.classes)
     return nn.Sequential(layers)
 
 
