@@ -1,6 +1,8 @@
 """Popcount of mismatches: the one place where its shape is decided."""
 
-from amaranth.hdl import Cat, Instance, Module, Signal
+from collections import deque
+
+from amaranth.hdl import Cat, Const, Instance, Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -11,8 +13,9 @@ __all__ = ["COUNTONES_MODULE", "MismatchCount", "STRATEGIES"]
 STRATEGIES = ("plain", "countones")
 """Shapes of the popcount; shapes per FPGA family join here."""
 
-GROUP = 16
-"""Lanes summed before the middle register of a popcount of two stages."""
+GROUP = 15
+"""Lanes counted before the middle register of a popcount of two stages: what fills a number of four
+bits."""
 
 COUNTONES_MODULE = """\
 module xnorloom_countones #(
@@ -40,10 +43,10 @@ class MismatchCount(wiring.Component):
     lanes : int
         Bits of a word.
     stages : int
-        Register stages: 1 at the output, 2 also after groups of 16 lanes.
+        Register stages: 1 at the output, 2 also after groups of 15 lanes.
     strategy : str
-        ``plain``: a sum, left to the synthesis tool. ``countones``: the simulator's own popcount;
-        needs :data:`COUNTONES_MODULE` beside the Verilog.
+        ``plain``: full adders and sums, left to the synthesis tool. ``countones``: the simulator's
+        own popcount; needs :data:`COUNTONES_MODULE` beside the Verilog.
 
     Members
     -------
@@ -78,16 +81,36 @@ class MismatchCount(wiring.Component):
             m.d.comb += [later.i.eq(count), self.count.eq(later.o)]
             return m
 
-        mismatches = Signal(self.lanes)
+        mismatches, counts = Signal(self.lanes), []
         m.d.comb += mismatches.eq(self.a ^ self.b)
-        terms = list(mismatches)
-        if self.stages == 2:
-            partials = []
-            for start in range(0, self.lanes, GROUP):
-                group = terms[start:start + GROUP]
-                partial = Signal(range(len(group) + 1), name=f"partial_{start // GROUP}")
-                m.d.sync += partial.eq(sum(group))
-                partials.append(partial)
-            terms = partials
-        m.d.sync += self.count.eq(sum(terms) if len(terms) > 1 else Cat(terms[0]))
+        for number, start in enumerate(range(0, self.lanes, GROUP)):
+            count = _ones(m, mismatches[start:start + GROUP], name=f"group_{number}")
+            if self.stages == 2:
+                partial = Signal(len(count), name=f"partial_{number}")
+                m.d.sync += partial.eq(count)
+                count = partial
+            counts.append(count)
+        m.d.sync += self.count.eq(sum(counts) if len(counts) > 1 else counts[0])
         return m
+
+
+def _ones(m, bits, *, name):
+    """Counts the ones of a few bits by full adders.
+
+    They are spelled out as gates: an exclusive-or before them then becomes part of them, which the
+    macro cell that a synthesis tool makes of a sum does not allow. That saves an eighth of an
+    element.
+    """
+    digits, coming = [], deque(bits)
+    while coming:
+        weight, coming = coming, deque()
+        while len(weight) > 1:
+            a, b = weight.popleft(), weight.popleft()
+            c = weight.popleft() if weight else Const(0)
+            place = f"{name}_{len(digits)}_{len(coming)}"
+            total, carry = Signal(name=f"{place}_sum"), Signal(name=f"{place}_carry")
+            m.d.comb += [total.eq(a ^ b ^ c), carry.eq((a & b) | (c & (a ^ b)))]
+            weight.append(total)
+            coming.append(carry)
+        digits.append(weight.pop())
+    return Cat(digits)
