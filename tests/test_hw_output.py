@@ -99,7 +99,7 @@ def _run(config, layers, gaps):
 
 
 def _check(config, layers, gaps=lambda: 0):
-    lead = 7 if config.pool_depth else 4
+    lead = 9 if config.pool_depth else 5
     words, _writes, faults, ends = _run(config, layers, gaps)
     expected = {}
     for layer, codes in layers:

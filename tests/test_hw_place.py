@@ -8,7 +8,7 @@ import pytest
 from tests.bench import play
 from tests.output_layers import random_layer
 from xnorloom.hw.output.pixels import PixelWalker
-from xnorloom.hw.output.place import PlaceWalker
+from xnorloom.hw.output.place import PLACE_LATENCY, PlaceWalker
 from xnorloom.hw.spec.config import MachineConfig
 
 SHAPES = [(1, 1, 1), (2, 2, 4), (3, 1, 5), (5, 3, 9), (8, 2, 16)]
@@ -57,8 +57,9 @@ def test_places(shape):
                 pixel = layer.pixel(number)
                 if pixel is not None:
                     bank, address = layer.place(*pixel)
-                    expected[len(cycles)] = (bank, address + word, 1 << granule)
+                    expected[len(cycles) + PLACE_LATENCY] = (bank, address + word, 1 << granule)
                 last = number == layer.pixel_tiles * config.rows - 1
                 cycles.append([(block.begin, 0), (block.step, 1), (block.restart, int(last))])
+        cycles += [idle] * PLACE_LATENCY
     seen = play(block, cycles, [block.place.bank, block.place.address, block.granules])
     assert {cycle: seen[cycle] for cycle in expected} == expected

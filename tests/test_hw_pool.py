@@ -8,7 +8,7 @@ import pytest
 from tests.bench import play
 from tests.output_layers import random_layer
 from xnorloom.hw.output.pool import CODES_LATE, POOL_LATENCY, Pool
-from xnorloom.hw.output.windows import WindowWalker
+from xnorloom.hw.output.windows import WINDOW_LATENCY, WindowWalker
 from xnorloom.hw.spec.config import MachineConfig
 
 CONFIG = MachineConfig(rows=4, cols=2, lanes=4, pool_depth=70, activation_depth=3000)
@@ -38,13 +38,14 @@ def test_windows(seed):
     for _sweep in range(2):
         for number in range(last + 1):
             cycles += [idle] * (rng.random() < 0.1)
-            pixels.append((number, len(cycles)))
+            pixels.append((number, len(cycles) + WINDOW_LATENCY))
             for cycle in range(layer.pool_cycles):
                 cycles.append([
                     (block.begin, 0), (block.active, 1), (block.first, int(cycle == 0)),
                     (block.step, int(cycle == layer.pool_cycles - 1)),
                     (block.line_end, int((number + 1) % layer.walk == 0)),
                     (block.sweep_end, int(number == last))])
+    cycles += [idle] * WINDOW_LATENCY
     visit = block.visit
     seen = play(block, cycles, [visit.valid, visit.entry, visit.first, visit.complete])
     for number, begin in pixels:

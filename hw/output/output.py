@@ -7,15 +7,16 @@ from amaranth.lib.wiring import In, Out
 from ..common.delay import Delay
 from ..common.layout import output_layout
 from ..memory.activations import WriteSignature
+from ..spec.descriptor import POOLS
 from .collect import TileCollector, code_width
 from .pixels import PixelWalker
-from .place import PlaceWalker
+from .place import PLACE_LATENCY, PlaceWalker
 from .planes import PlaneTable
 from .pool import CODES_LATE, POOL_LATENCY, Pool
 from .raw import RawEmitter
 from .rows import RowQueue
 from .tiles import TileCounter
-from .windows import WindowWalker
+from .windows import WINDOW_LATENCY, WindowWalker
 from .writer import Writer
 
 __all__ = ["OUTPUT_BEGIN_CYCLES", "Output"]
@@ -44,7 +45,7 @@ class Output(wiring.Component):
 
     A layer begins in the first cycle in which it is valid; its first code may come
     ``OUTPUT_BEGIN_CYCLES`` later. Let the last code of the last column come in cycle 0, and
-    ``lead`` be 7 on a machine that can pool, and 4 on one that cannot. ``layer.ready`` is high in
+    ``lead`` be 9 on a machine that can pool, and 5 on one that cannot. ``layer.ready`` is high in
     the cycle in which the last word is being written,
 
     - ``lead + map_bits + max(0, ceil(rows / turns) + (turns - 1) * map_bits - rows)`` without
@@ -120,7 +121,8 @@ class Output(wiring.Component):
         wiring.connect(m, raw.o, wiring.flipped(self.raw))
         wiring.connect(m, writer.write, wiring.flipped(self.write))
 
-        pixel, flags = writer.pixel, self._pixels(m, begin, collector, pixels, tiles, table)
+        pixel = writer.pixel
+        stepped, flags = self._pixels(m, begin, collector, pixels, tiles, table)
         # That a raw tile has left comes from the far end of the link: a cycle to cross the chip.
         m.d.sync += [self.raw_done.eq(raw.tile_done),
                      raw_last.eq(raw.tile_done & tiles.sweep_last & tiles.col_last)]
@@ -128,8 +130,8 @@ class Output(wiring.Component):
             pixels.sweep_last.eq(tiles.sweep_last),
             tiles.step.eq((pixels.step & pixels.tile_end) | raw.tile_done),
             raw.arrived.eq(self.arrived & layer.raw), self.raw_request.eq(raw.request),
-            places.step.eq(flags.valid & flags.taken),
-            places.restart.eq(flags.valid & flags.sweep_end),
+            places.step.eq(stepped.valid & stepped.taken),
+            places.restart.eq(stepped.valid & stepped.sweep_end),
             writer.valid.eq(flags.valid), pixel.planes.eq(table.planes),
             pixel.place.eq(places.place), pixel.granules.eq(places.granules),
             pixel.written.eq(flags.written), pixel.turn_end.eq(flags.turn_end),
@@ -143,38 +145,46 @@ class Output(wiring.Component):
 
         Returns
         -------
-        View of _Flags
-            What is known of the pixel at the table.
+        View of _Flags, View of _Flags
+            What is known of the pixel whose place is being found, and of the one at the table.
         """
         config, layer = self.config, self.layer.payload
         pools = config.pool_depth > 0
-        m.submodules.rows = rows = RowQueue(config, CODES_LATE if pools else 0)
-        m.submodules.flags = later = Delay(_Flags, POOL_LATENCY if pools else 1)
-        known = later.i
+        m.submodules.rows = rows = RowQueue(
+            config, WINDOW_LATENCY + CODES_LATE if pools else PLACE_LATENCY)
+        m.submodules.walked = walked = Delay(_Flags, WINDOW_LATENCY if pools else 0)
+        m.submodules.stepped = stepped = Delay(_Flags, POOL_LATENCY - PLACE_LATENCY if pools else 0)
+        m.submodules.flags = later = Delay(_Flags, PLACE_LATENCY)
+        known = walked.i
         wiring.connect(m, collector.row, rows.row)
         m.d.comb += [
             rows.layer.eq(layer), rows.begin.eq(begin), pixels.step.eq(rows.step),
             known.valid.eq(rows.step), known.taken.eq(1), known.written.eq(pixels.alive),
             known.turn_end.eq(rows.turn_end), known.sweep_end.eq(pixels.sweep_end),
-            known.col_last.eq(tiles.col_last),
+            known.col_last.eq(tiles.col_last), stepped.i.eq(walked.o), later.i.eq(stepped.o),
         ]
-        if not pools:
-            codes = Signal.like(rows.codes)
-            m.d.sync += codes.eq(rows.codes)
-            m.d.comb += table.codes.eq(codes)
-            return later.o
+        if pools:
+            with m.If(layer.pool != POOLS["none"]):
+                m.d.comb += [known.valid.eq(rows.active & rows.first), known.turn_end.eq(1)]
+            self._pool(m, begin, rows, pixels, table, stepped.i)
+        else:
+            m.d.comb += table.codes.eq(rows.codes)
+        return stepped.o, later.o
+
+    def _pool(self, m, begin, rows, pixels, table, known):
+        """Pixels visit windows, and codes meet; what is known of a pixel becomes what is known of
+        the window that it completes."""
+        config, layer = self.config, self.layer.payload
         m.submodules.windows = windows = WindowWalker(config)
+        m.submodules.alive = alive = Delay(1, WINDOW_LATENCY)
         m.submodules.pool = pool = Pool(config)
         m.d.comb += [
             windows.layer.eq(layer), windows.begin.eq(begin), windows.active.eq(rows.active),
             windows.first.eq(rows.first), windows.step.eq(rows.step),
             windows.line_end.eq(pixels.line_end), windows.sweep_end.eq(pixels.sweep_end),
-            pool.layer.eq(layer), pool.visit.eq(windows.visit), pool.alive.eq(pixels.alive),
-            pool.codes.eq(rows.codes), table.codes.eq(pool.pooled),
+            alive.i.eq(pixels.alive), pool.layer.eq(layer), pool.visit.eq(windows.visit),
+            pool.alive.eq(alive.o), pool.codes.eq(rows.codes), table.codes.eq(pool.pooled),
         ]
-        with m.If(layer.pool != 0):
-            m.d.comb += [
-                known.valid.eq(rows.active & rows.first), known.turn_end.eq(1),
-                known.taken.eq(windows.visit.complete), known.written.eq(windows.visit.complete),
-            ]
-        return later.o
+        with m.If(layer.pool != POOLS["none"]):
+            m.d.comb += [known.taken.eq(windows.visit.complete),
+                         known.written.eq(windows.visit.complete)]

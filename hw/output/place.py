@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from amaranth.hdl import Module, Mux, Signal, ValueLike
+from amaranth.hdl import Cat, Module, Mux, Signal, ValueLike
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -11,7 +11,10 @@ from ..common.guard import reaches
 from ..common.layout import output_layout
 from ..common.turns import last_turn
 
-__all__ = ["OutputPlace", "PlaceWalker"]
+__all__ = ["PLACE_LATENCY", "OutputPlace", "PlaceWalker"]
+
+PLACE_LATENCY = 2
+"""Cycles from a pixel's step to its place."""
 
 
 class OutputPlace(data.StructLayout):
@@ -23,14 +26,25 @@ class OutputPlace(data.StructLayout):
 
 
 class _Loop(NamedTuple):
-    """A loop of the reader's layout: its name; it goes on with this pixel, and it or one outside;
-    the banks and the words to its next turn."""
+    """A loop of the reader's layout: it goes on with this pixel, and it or one outside; the banks
+    and the words to its next turn."""
 
-    name: str
     goes: ValueLike
     ends: ValueLike
     banks: ValueLike
     words: ValueLike
+
+
+LOOPS = ("pixel", "phase_x", "column", "phase_y", "line")
+"""Loops of the reader's layout, innermost first."""
+
+
+class _Move(data.StructLayout):
+    """How one pixel follows another. ``sweep``: it begins a sweep; ``goes``: which loop goes on;
+    ``ends``: loops whose turn begins with it, which is all of them in a new sweep."""
+
+    def __init__(self):
+        super().__init__({"sweep": 1, "goes": len(LOOPS), "ends": len(LOOPS)})
 
 
 class PlaceWalker(wiring.Component):
@@ -38,8 +52,11 @@ class PlaceWalker(wiring.Component):
 
     The layout is that of :mod:`hw.spec.descriptor`: every loop of it, image, horizontal phase,
     column, vertical phase and line, keeps the place at which its turn began, so that no division by
-    stride or rows is ever needed. A line has ``out_walk`` places. The first place is shown two
-    cycles after ``begin``, every other one the cycle after its step.
+    stride or rows is ever needed. A line has ``out_walk`` places.
+
+    In the cycle of a step it is found which loop goes on, in the next one the bank, and then the
+    address. Latency is ``PLACE_LATENCY`` cycles; throughput is one pixel per cycle. The first step
+    comes two cycles after ``begin`` at the earliest.
 
     Parameters
     ----------
@@ -51,9 +68,9 @@ class PlaceWalker(wiring.Component):
     layer : In(output_layout), begin : In(1)
         The layer, and its first cycle.
     step : In(1)
-        Go on to the next pixel.
+        A pixel.
     restart : In(1)
-        Go to pixel 0 of the next sweep instead.
+        Behind the pixel, or this cycle, comes pixel 0 of the next sweep.
     place : Out(OutputPlace)
         Place of the pixel, in the word of the sweep.
     granules : Out(granules)
@@ -69,20 +86,10 @@ class PlaceWalker(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        config, layer = self.config, self.layer
         restart, line_end = Signal(), Signal()
         m.d.sync += restart.eq(self.begin)
         sweep = restart | self.restart
-
-        # Where the sweep after this one begins: words are filled granule by granule.
-        origin = Signal.like(self.place.address)
-        filled = self.granules.rotate_left(1)[-1]
-        with m.If(sweep):
-            m.d.sync += [self.granules.eq(self.granules.rotate_left(1)), origin.eq(origin + filled)]
-        with m.If(self.begin):
-            m.d.sync += [self.granules.eq(1 << config.granules - 1), origin.eq(layer.out_base)]
-
-        new_line = sweep | (self.step & line_end)
+        layer, new_line = self.layer, sweep | (self.step & line_end)
         m.d.comb += line_end.eq(last_turn(m, "place", layer.out_walk, begin=sweep, end=self.step))
         image_end = last_turn(m, "image", layer.images, begin=new_line, end=self.step)
         last_phase_x = last_turn(m, "phase_x", layer.out_stride_x, begin=new_line,
@@ -91,40 +98,68 @@ class PlaceWalker(wiring.Component):
                                  end=self.step & line_end)
         column_end = image_end & last_phase_x
         loops = (
-            _Loop("pixel", ~image_end & ~line_end, 1, 1, 0),
-            _Loop("phase_x", image_end & ~last_phase_x & ~line_end, image_end | line_end,
+            _Loop(~image_end & ~line_end, 1, 1, 0),
+            _Loop(image_end & ~last_phase_x & ~line_end, image_end | line_end,
                   layer.out_phase_x_banks, layer.out_phase_x),
-            _Loop("column", column_end & ~line_end, column_end | line_end,
+            _Loop(column_end & ~line_end, column_end | line_end,
                   layer.out_column_banks, layer.out_column_words),
-            _Loop("phase_y", line_end & ~last_phase_y, line_end,
-                  layer.out_phase_y_banks, layer.out_phase_y),
-            _Loop("line", line_end & last_phase_y, line_end & last_phase_y,
+            _Loop(line_end & ~last_phase_y, line_end, layer.out_phase_y_banks, layer.out_phase_y),
+            _Loop(line_end & last_phase_y, line_end & last_phase_y,
                   layer.out_line_banks, layer.out_line_words),
         )
-        self._move(m, loops, sweep, origin)
-        return m
-
-    def _move(self, m, loops, sweep, origin):
-        """Keeps a cursor for every loop; the one that goes on takes along those within."""
-        config, layer = self.config, self.layer
-        cursors = [Signal(OutputPlace(config), name=loop.name) for loop in loops]
-        chosen, moved = Signal(OutputPlace(config)), Signal(OutputPlace(config))
-        banks = Signal(range(max(config.rows, 2)))
-        words = Signal(range(2 * config.activation_depth))
-        bank = Signal(range(2 * max(config.rows, 2)))
-        wraps = Signal()
-        m.d.comb += [
-            chosen.eq(choose((loop.goes, here) for loop, here in zip(loops, cursors))),
+        move, banks = Signal(_Move()), Signal(range(max(self.config.rows, 2)))
+        words = Signal(range(2 * self.config.activation_depth))
+        m.d.sync += [
+            move.sweep.eq(sweep), move.goes.eq(Cat(~sweep & loop.goes for loop in loops)),
+            move.ends.eq(Cat(sweep | (self.step & loop.ends) for loop in loops)),
             banks.eq(choose((loop.goes, loop.banks) for loop in loops)),
             words.eq(choose((loop.goes, loop.words) for loop in loops)),
-            bank.eq(chosen.bank + banks), wraps.eq(reaches(bank, config.rows)),
-            moved.bank.eq(Mux(wraps, bank - config.rows, bank)),
-            moved.address.eq(chosen.address + words + Mux(wraps, layer.out_tile_words, 0)),
         ]
-        with m.If(sweep):
-            m.d.comb += [moved.bank.eq(0), moved.address.eq(origin)]
-        for loop, here in zip(loops, cursors):
-            with m.If(sweep | (self.step & loop.ends)):
-                m.d.sync += here.eq(moved)
-        m.d.comb += self.place.eq(cursors[0])
+        self._address(m, *self._bank(m, move, banks, words))
         return m
+
+    def _bank(self, m, move, banks, words):
+        """Moves the bank; behind the last one comes the first one again, a slot on.
+
+        Returns
+        -------
+        View of _Move, Signal
+            The move of the address, and its words.
+        """
+        rows = self.config.rows
+        cursors = [Signal(self.place.bank.shape(), name=f"{loop}_bank") for loop in LOOPS]
+        bank, wraps = Signal(range(2 * max(rows, 2))), Signal()
+        m.d.comb += [bank.eq(choose(zip(move.goes, cursors)) + banks),
+                     wraps.eq(~move.sweep & reaches(bank, rows))]
+        for ends, here in zip(move.ends, cursors):
+            with m.If(ends):
+                m.d.sync += here.eq(Mux(wraps, bank - rows, bank))
+        with m.If(move.sweep):
+            m.d.sync += [here.eq(0) for here in cursors]
+        later, all_words = Signal(_Move()), Signal(len(self.place.address))
+        m.d.sync += [self.place.bank.eq(cursors[0]), later.eq(move),
+                     all_words.eq(words + Mux(wraps, self.layer.out_tile_words, 0))]
+        return later, all_words
+
+    def _address(self, m, move, words):
+        """Moves the address; words are filled granule by granule, so that a sweep begins in the
+        word of the one before, or in the next one."""
+        config = self.config
+        origin = Signal.like(self.place.address)
+        cursors = [Signal.like(origin, name=f"{loop}_address") for loop in LOOPS]
+        moved = Signal.like(origin)
+        m.d.comb += [
+            moved.eq(choose(zip(move.goes, cursors)) + words),
+            self.place.address.eq(cursors[0]),
+        ]
+        with m.If(move.sweep):
+            m.d.comb += moved.eq(origin)
+        for ends, here in zip(move.ends, cursors):
+            with m.If(ends):
+                m.d.sync += here.eq(moved)
+        filled = self.granules.rotate_left(1)[-1]
+        with m.If(move.sweep):
+            m.d.sync += [self.granules.eq(self.granules.rotate_left(1)), origin.eq(origin + filled)]
+        with m.If(self.begin):
+            m.d.sync += [self.granules.eq(1 << config.granules - 1),
+                         origin.eq(self.layer.out_base)]

@@ -75,7 +75,7 @@ def code_latency(config, descriptor):
         behind = (config.rows - 1) * (descriptor["pool_cycles"] - 1)
     else:
         behind = max(0, -(-config.rows // turns) + (turns - 1) * bits - config.rows)
-    return drained_latency(config) + found + (7 if config.pool_depth else 4) + bits + behind
+    return drained_latency(config) + found + (9 if config.pool_depth else 5) + bits + behind
 
 
 def pool_cycles(map_bits, open_windows):
