@@ -1,6 +1,8 @@
 """The systolic array: skewed operands in, drained counts out."""
 
-from amaranth.hdl import Module
+from itertools import pairwise
+
+from amaranth.hdl import Module, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -66,7 +68,9 @@ class SystolicArray(wiring.Component):
             for r in reversed(range(rows)):
                 m.d.comb += elements[r, c].weight_i.eq(weight)
                 weight = elements[r, c].weight_o
-            self._drain(m, c, [elements[r, c] for r in range(rows)])
+        for u in range(self.config.units):
+            bottom, top = u * self.config.drain_cycles, (u + 1) * self.config.drain_cycles
+            self._drain(m, u, [[elements[r, c] for r in range(bottom, top)] for c in range(cols)])
         return m
 
     def _skew(self, m, row, cycles):
@@ -75,19 +79,24 @@ class SystolicArray(wiring.Component):
         m.d.comb += [skew.i.word.eq(self.activations[row]), skew.i.flags.eq(self.flags)]
         return skew.o.word, skew.o.flags
 
-    def _drain(self, m, column, elements):
-        segment_rows = self.config.drain_cycles
-        for unit in range(self.config.units):
-            segment = elements[unit * segment_rows:(unit + 1) * segment_rows]
-            m.submodules[f"drain_{column}_{unit}"] = drain = DrainControl(segment_rows)
-            m.d.comb += drain.loaded.eq(segment[0].loaded)
+    def _drain(self, m, unit, segments):
+        """All columns drain alike, one cycle apart, so what column 0 is told is handed on."""
+        rows = self.config.drain_cycles
+        m.submodules[f"drain_{unit}"] = control = DrainControl(rows)
+        told = Signal(data.StructLayout({"shift": rows, "valid": 1, "first": 1}),
+                      name=f"told_{unit}_0")
+        m.d.comb += [control.loaded.eq(segments[0][0].loaded), told.shift.eq(control.shift),
+                     told.valid.eq(control.valid), told.first.eq(control.loaded)]
+        for column, segment in enumerate(segments):
+            if column:
+                now, told = told, Signal.like(told, name=f"told_{unit}_{column}")
+                m.d.sync += told.eq(now)
             for q, element in enumerate(segment):
-                m.d.comb += element.shift.eq(drain.shift[q])
-                if q + 1 < segment_rows:
-                    m.d.comb += element.above.eq(segment[q + 1].result)
+                m.d.comb += element.shift.eq(told.shift[q])
+            for element, above in pairwise(segment):
+                m.d.comb += element.above.eq(above.result)
             counts = self.counts[column][unit]
             m.d.comb += [
-                counts.payload.first.eq(drain.loaded),
-                counts.valid.eq(drain.valid),
+                counts.payload.first.eq(told.first), counts.valid.eq(told.valid),
                 counts.payload.count.eq(segment[0].result),
             ]
