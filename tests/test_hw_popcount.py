@@ -11,7 +11,7 @@ from xnorloom.hw.array.popcount import MismatchCount
 
 
 @pytest.mark.parametrize("stages", [1, 2])
-@pytest.mark.parametrize("lanes", [1, 2, 3, 15, 16, 17, 32, 33, 64, 65, 128])
+@pytest.mark.parametrize("lanes", [1, 2, 3, 15, 16, 17, 31, 32, 33, 47, 48, 64, 65, 128, 150])
 def test_counts(lanes, stages):
     count = MismatchCount(lanes, stages=stages)
     rng = random.Random(lanes)
@@ -20,7 +20,7 @@ def test_counts(lanes, stages):
     words += [(1 << lane, 0) for lane in range(lanes)]
     words += [(rng.getrandbits(lanes), rng.getrandbits(lanes)) for _ in range(40)]
     cycles = [[(count.a, a), (count.b, b)] for a, b in words] + [[]] * stages
-    seen = [value for value, in play(count, cycles, [count.count])]
+    seen = [value + carry for value, carry in play(count, cycles, [count.count, count.carry])]
     assert seen[stages:] == [(a ^ b).bit_count() for a, b in words]
 
 

@@ -1,6 +1,6 @@
 """The processing element: mismatches of two passing operands, counted over a pass."""
 
-from amaranth.hdl import Module, Mux, Signal, unsigned
+from amaranth.hdl import Cat, Module, Mux, Signal, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -93,7 +93,8 @@ class ProcessingElement(wiring.Component):
         kept = Mux(flags.double, count << 1, count) if config.doubling else count
         m.d.comb += [
             carried.eq(Mux(flags.clear, 0, kept)),
-            total.eq(carried + mismatches.count),
+            total.eq((Cat(mismatches.carry, carried)
+                      + Cat(mismatches.carry, mismatches.count))[1:]),
         ]
         with m.If(flags.valid):
             m.d.sync += count.eq(total)

@@ -52,8 +52,8 @@ class MismatchCount(wiring.Component):
     -------
     a, b : In(lanes)
         Words.
-    count : Out(range(lanes + 1))
-        Number of mismatches.
+    count : Out(range(lanes + 1)), carry : Out(1)
+        Their sum is the number of mismatches; the adder behind has a carry to spare.
 
     Raises
     ------
@@ -68,7 +68,8 @@ class MismatchCount(wiring.Component):
         self.lanes = lanes
         self.stages = stages
         self.strategy = strategy
-        super().__init__({"a": In(lanes), "b": In(lanes), "count": Out(range(lanes + 1))})
+        super().__init__({"a": In(lanes), "b": In(lanes), "count": Out(range(lanes + 1)),
+                          "carry": Out(1)})
 
     def elaborate(self, platform):
         m = Module()
@@ -81,17 +82,41 @@ class MismatchCount(wiring.Component):
             m.d.comb += [later.i.eq(count), self.count.eq(later.o)]
             return m
 
-        mismatches, counts = Signal(self.lanes), []
+        mismatches = Signal(self.lanes)
         m.d.comb += mismatches.eq(self.a ^ self.b)
-        for number, start in enumerate(range(0, self.lanes, GROUP)):
-            count = _ones(m, mismatches[start:start + GROUP], name=f"group_{number}")
-            if self.stages == 2:
-                partial = Signal(len(count), name=f"partial_{number}")
-                m.d.sync += partial.eq(count)
-                count = partial
-            counts.append(count)
-        m.d.sync += self.count.eq(sum(counts) if len(counts) > 1 else counts[0])
+        groups = -(-self.lanes // (GROUP + 1))
+        counted = min(self.lanes, groups * GROUP)
+        counts = [_ones(m, mismatches[start:min(start + GROUP, counted)], name=f"group_{start}")
+                  for start in range(0, counted, GROUP)]
+        carries = Cat(mismatches[counted:], Const(0, groups - (self.lanes - counted)))
+        if self.stages == 2:
+            counts = [_kept(m, count, name=f"partial_{number}")
+                      for number, count in enumerate(counts)]
+            carries = _kept(m, carries, name="carries")
+        m.d.sync += [self.count.eq(_sum(m, counts, carries[1:])), self.carry.eq(carries[0])]
         return m
+
+
+def _kept(m, value, *, name):
+    register = Signal(len(value), name=name)
+    m.d.sync += register.eq(value)
+    return register
+
+
+def _sum(m, counts, carries):
+    """Adds numbers in pairs, and a bit with every pair.
+
+    The bit is a carry that comes from a place below: an adder of its own costs one, and a sum
+    without its lowest place is none that a synthesis tool would merge with the next into one macro
+    cell of full adders, which take two LUTs where a place of a carry chain takes one.
+    """
+    if len(counts) == 1:
+        return counts[0]
+    half = len(counts) // 2
+    below, above = (_sum(m, counts[:half], carries[1:half]), _sum(m, counts[half:], carries[half:]))
+    total = Signal(max(len(below), len(above)) + 2, name=f"sum_of_{len(counts)}")
+    m.d.comb += total.eq(Cat(carries[0], below) + Cat(carries[0], above))
+    return total[1:]
 
 
 def _ones(m, bits, *, name):
