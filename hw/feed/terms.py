@@ -6,6 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from ..common.guard import reaches
 from ..common.layout import feed_layout, term_layout
+from ..common.spare import Spare
 from ..common.turns import last_turn
 from ..memory.bank import read_signature
 
@@ -41,10 +42,11 @@ class Visit(data.StructLayout):
 
 
 class Turn(data.StructLayout):
-    """What is known of a visit before its term is read."""
+    """What is known of a visit before its term, ``entry`` of the table, is read."""
 
     def __init__(self, config):
         super().__init__({
+            "entry": range(2 * config.term_depth),
             "index": range(config.activation_depth), "far_index": 1,
             "weight": range(4 * config.weight_depth),
             "first": 1, "last": 1, "ends_sweep": 1, "ends_layer": 1})
@@ -86,13 +88,16 @@ class TermWalker(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         config = self.config
-        go, valid = Signal(), [Signal(name=f"valid_{stage}") for stage in range(3)]
-        entry, turn = self._loops(m, go, valid[0])
+        m.submodules.spare = spare = Spare(Turn(config))
+        go, valid = Signal(), [spare.o.valid, *(Signal(name=f"valid_{stage}") for stage in (1, 2))]
+        turn = spare.o.payload
+        self._loops(m, spare.i)
         turn_read, turn_kept = (Signal.like(turn, name=f"turn_{stage}") for stage in (1, 2))
         term = Signal(term_layout(config))
         m.d.comb += [
-            go.eq(~self.o.valid | self.o.ready), self.terms.en.eq(go), self.terms.addr.eq(entry),
-            self.fault.eq(valid[0] & reaches(entry, config.term_depth)),
+            go.eq(~self.o.valid | self.o.ready), spare.o.ready.eq(go),
+            self.terms.en.eq(go), self.terms.addr.eq(turn.entry),
+            self.fault.eq(valid[0] & reaches(turn.entry, config.term_depth)),
         ]
         with m.If(go):
             m.d.sync += [valid[1].eq(valid[0]), turn_read.eq(turn),
@@ -101,11 +106,15 @@ class TermWalker(wiring.Component):
             self._visit(m, turn_kept, term)
         return m
 
-    def _loops(self, m, go, valid):
-        """The loops; as their body, what is known of a visit, and where its term lies."""
+    def _loops(self, m, visits):
+        """The loops; as their body, what is known of a visit.
+
+        All of them turn with a step that issues, at the far end of the feed: a spare place keeps
+        that out of their way.
+        """
         config, layer = self.config, self.layer
         visit_end, tile_end, sweep_end = Signal(), Signal(), Signal()
-        m.d.comb += visit_end.eq(go & valid)
+        m.d.comb += visit_end.eq(visits.valid & visits.ready)
         term_last = last_turn(m, "term", layer.terms, begin=self.begin, end=visit_end)
         m.d.comb += tile_end.eq(visit_end & term_last)
         tile_last = last_turn(m, "tile", layer.pixel_tiles, begin=self.begin, end=tile_end)
@@ -115,9 +124,9 @@ class TermWalker(wiring.Component):
         col_last = last_turn(m, "col", layer.col_tiles, begin=self.begin, end=sweep_end)
         period_last = last_turn(m, "period", layer.term_period, begin=self.begin, end=sweep_end)
         with m.If(self.begin):
-            m.d.sync += valid.eq(1)
+            m.d.sync += visits.valid.eq(1)
         with m.Elif(sweep_end & col_last):
-            m.d.sync += valid.eq(0)
+            m.d.sync += visits.valid.eq(0)
 
         entry = Signal(range(2 * config.term_depth))
         first_entry = Signal.like(entry)
@@ -144,13 +153,13 @@ class TermWalker(wiring.Component):
             m.d.sync += index.eq(0)
         with m.If(self.begin):
             m.d.sync += [first.eq(1), weight.eq(layer.weight_base)]
-        turn = Signal(Turn(config))
+        turn = visits.payload
         m.d.comb += [
-            turn.index.eq(index), turn.far_index.eq(reaches(index, config.activation_depth)),
+            turn.entry.eq(entry), turn.index.eq(index),
+            turn.far_index.eq(reaches(index, config.activation_depth)),
             turn.weight.eq(weight), turn.first.eq(first), turn.last.eq(term_last),
             turn.ends_sweep.eq(tile_last), turn.ends_layer.eq(tile_last & col_last),
         ]
-        return entry, turn
 
     def _visit(self, m, turn, term):
         """Joins what is known of a visit with its term."""
