@@ -19,6 +19,7 @@ from xnorloom.hw.spec.memory import Memory
 from xnorloom.report.tables import estimate_table, inspect_tables
 from xnorloom.sw.errors import ImageError
 from xnorloom.sw.graph.network import Pool
+from xnorloom.sw.head import Head
 from xnorloom.sw.machine.driver import Driver
 from xnorloom.sw.machine.frames import build_sections
 from xnorloom.sw.machine.image import Image
@@ -292,6 +293,65 @@ def test_a_wrong_key_is_named(image, path, value, message):
     refused(changed, f"^Image metadata {message}" if message else "^Image ")
 
 
+def ended(image):
+    """The image with every kind of step behind it."""
+    steps = [("affine", {"gain": (1.0, -2.0, 3, 4, 5), "shift": (0.5,) * 5}), ("sigmoid", {}),
+             ("clamp", {"min": None, "max": 0.75}), ("prelu", {"slopes": (0.25,)}),
+             ("prelu", {"slopes": (0.25,) * 5}), ("flatten", {}), ("softmax", {})]
+    metadata = copy.deepcopy(image.metadata)
+    metadata["head"] = Head(tuple(steps), (10,)).data()
+    return Image(image.config, metadata, image.program)
+
+
+@pytest.mark.parametrize("path, value, message", [
+    ((), 3, " must be an object, not 3"),
+    (("shape",), [5, 5], ".shape must be a list of 1 to 3 integers of product 10, not .5, 5.$"),
+    (("shape",), [1, 1, 5, 2], ".shape must be a list of 1 to 3 integers of product 10, not "),
+    (("shape",), [-5, -2], ".shape must be a list of 1 to 3 integers of product 10, not "),
+    (("shape",), [10.0], ".shape must be a list of 1 to 3 integers of product 10, not .10.0.$"),
+    (("steps",), {}, ".steps must be a list, not {}$"),
+    (("steps",), KeyError, ".steps must be given, and is not$"),
+    (("steps", 1), "tanh", ".steps.1. must be an object, not 'tanh'$"),
+    (("steps", 1, "name"), KeyError, ".steps.1..name must be given, and is not$"),
+    (("steps", 1, "name"), ["x"], ".steps.1..name must be a text, not "),
+    (("steps", 1, "name"), "__import__", ".steps.1..name must be one of affine, clamp, flatten, "),
+    (("steps", 1, "gain"), [], ".steps.1..gain must be left out of step 'sigmoid', not ..$"),
+    (("steps", 0, "gain"), [1.0] * 4, ".steps.0..gain must be a list of 5 finite numbers, not "),
+    (("steps", 0, "gain"), KeyError, ".steps.0..gain must be given, and is not$"),
+    (("steps", 0, "shift"), [1.0] * 4 + [float("nan")], ".steps.0..shift must be a list of 5 fin"),
+    (("steps", 0, "shift"), [1.0] * 4 + [10 ** 400], ".steps.0..shift must be a list of 5 fin"),
+    (("steps", 2, "min"), "0", ".steps.2..min must be a finite number or null, not '0'$"),
+    (("steps", 2, "min"), 1, ".steps.2..min must be at most the max, 0.75, not 1$"),
+    (("steps", 2, "max"), float("inf"), ".steps.2..max must be a finite number or null, not inf$"),
+    (("steps", 3, "slopes"), [], ".steps.3..slopes must be a list of 1 or 5 finite numbers of at "),
+    (("steps", 4, "slopes"), [0.5] * 4 + [-1], ".steps.4..slopes must be a list of 1 or 5 finite "),
+    (("steps", 5), {"name": "affine", "gain": [1] * 10, "shift": [1] * 10},
+     ".steps.5..gain must be a list of 5 finite numbers, not "),
+])
+def test_a_wrong_head_is_named(image, path, value, message):
+    whole = ended(image)
+    Image.from_bytes(whole.to_bytes())
+    refused(changed_metadata(whole, ("head", *path), value), f"^Image metadata head{message}")
+
+
+def test_a_head_is_of_accumulators():
+    codes = compile_network(small_network(layer()), MACHINE, batch=2)
+    refused(changed_metadata(codes, ("head",), {"shape": [1], "steps": []}),
+            "^Image metadata head must be null where the last layer is not raw, not ")
+
+
+def test_a_head_of_any_other_value_is_refused_or_harmless(image):
+    for path in paths(ended(image).metadata["head"]):
+        for value in (None, -1, 0, 1, 2 ** 40, 0.5, "x", [], {}, True):
+            try:
+                again = Image.from_bytes(
+                    changed_metadata(ended(image), ("head", *path), value).to_bytes())
+            except ImageError as error:
+                assert "\n" not in str(error)
+                continue
+            uses(again)
+
+
 def paths(value, above=()):
     items = value.items() if isinstance(value, dict) else enumerate(value) if (
         isinstance(value, list)) else ()
@@ -300,12 +360,13 @@ def paths(value, above=()):
         yield from paths(inner, (*above, key))
 
 
-FREE = {"info"}
+# An image without a head is one that an earlier version of the compiler wrote.
+FREE = {"info", "head"}
 
 
 def test_no_key_can_be_left_out(image):
     for path in paths(image.metadata):
-        if path[0] in FREE and len(path) > 1 or path[0] == "usage" and len(path) > 1:
+        if path in (("head",),) or path[0] in FREE | {"usage"} and len(path) > 1:
             continue
         if isinstance(path[-1], int):
             continue
