@@ -128,6 +128,56 @@ def test_a_pool_that_contradicts_is_named(image, fields, message):
             f"^Image layer 'next' {message}$")
 
 
+@pytest.mark.parametrize("place, fields, message", [
+    (0, {"shift": 2}, "shift must be 0, not 2"),
+    (0, {"pool_width": 2}, "pool_width must be 1, not 2"),
+    (0, {"pool_left": 1}, "pool_left must be 0, not 1"),
+    (1, {"shift": 1}, "shift must be 0, not 1"),
+    (2, {"rescale": 1}, "rescale must be 0, not 1"),
+    (2, {"code_bits": 2}, "code_bits must be 1, not 2"),
+    (2, {"map_bits": 8}, "map_bits must be 1, not 8"),
+    (2, {"turns": 2}, "turns must be 1, not 2"),
+    (2, {"pool": 1}, "pool must be 0, not 1"),
+    (2, {"pool_cycles": 3}, "pool_cycles must be 1, not 3"),
+    (2, {"out_walk": 2}, "out_walk must be 1, not 2"),
+    (2, {"out_base": 9}, "out_base must be 0, not 9"),
+    (2, {"planes_high": 1}, "planes_high must be 0, not 1"),
+    (2, {"tile_cycles": 3}, "tile_cycles must be 2, not 3"),
+])
+def test_what_a_layer_does_not_use_has_its_least_value(image, place, fields, message):
+    refused(with_record(image, Memory.PROGRAM, DESCRIPTOR, place, **fields),
+            f"^Image layer '{image.layers[place]['name']}' field {message}$")
+
+
+def test_maps_must_lie_apart(image):
+    base = image.metadata["input"]["base"]
+    moved = with_record(image, Memory.PROGRAM, DESCRIPTOR, 0, out_base=base)
+    moved = with_record(moved, Memory.TERMS, TERM, 1, activation_base=base)
+    moved = changed_metadata(moved, ("layers", 0, "output", "base"), base)
+    refused(moved, f"^Image map 'conv' must lie apart from map 'input', which is needed as long, "
+                   f"not at {base}$")
+
+
+def test_a_map_may_lie_where_one_was_that_nobody_reads_any_more():
+    chain = [layer(f"l{index}", f"l{index - 1}" if index else "input", (8, 5, 4), 8,
+                   activation_planes=2, seed=index) for index in range(4)]
+    image = compile_network(small_network(*chain, in_shape=(8, 5, 4)), MACHINE, batch=2)
+    bases = [each["output"]["base"] for each in image.layers]
+    assert len(set(bases)) < len(bases)
+    Image.from_bytes(image.to_bytes())
+
+
+def test_padding_must_lie_apart_from_maps(image):
+    base = image.metadata["input"]["base"]
+    far = [section for each, entries in image.memories.items() for section in build_sections(
+        each, entries if each is not Memory.ACTIVATIONS
+        else np.zeros((2, base + 2, entries.shape[2]), dtype=np.uint32))]
+    moved = with_record(Image(image.config, image.metadata, np.concatenate(far)), Memory.TERMS,
+                        TERM, 0, pad_base=base)
+    refused(moved, "^Image layer 'conv' term 0 must have its padding words apart from map 'input', "
+                   f"not at {base}$")
+
+
 def test_open_windows_must_fit_the_pool(image):
     machine = dataclasses.replace(MACHINE, pool_depth=7)
     small = Image(machine, image.metadata, image.program)
@@ -181,6 +231,21 @@ def test_passes_are_counted(image):
     refused(with_record(joined, Memory.PAIRS, PAIR, 1, clear=0),
             "^Image layer 'conv' number of pairs marked drain must be 2, as its field "
             "passes says, not 1$")
+
+
+def test_passes_of_every_list_are_counted():
+    wide = layer("wide", in_shape=(24, 2, 2), outputs=24, kernel=(1, 1), padding=(0, 0, 0, 0),
+                 blocks=3)
+    image = compile_network(small_network(wide, in_shape=(24, 2, 2)), MACHINE, batch=1)
+    pairs = image.memories[Memory.PAIRS]
+    own = pairs[:, :len(image.pairs(image.terms(image.descriptors()[0])[0][0]))].copy()
+    own[0, 0] = PAIR.pack(**{**PAIR.unpack(own[0, 0]), "drain": 0})
+    own[0, 1] = PAIR.pack(**{**PAIR.unpack(own[0, 1]), "clear": 0})
+    more = [section for each, entries in image.memories.items() for section in build_sections(
+        each, np.concatenate([pairs, own], axis=1) if each is Memory.PAIRS else entries)]
+    changed = with_record(Image(image.config, image.metadata, np.concatenate(more)), Memory.TERMS,
+                          TERM, 1, pair_base=pairs.shape[1])
+    refused(changed, "^Image layer 'wide' number of pairs marked drain must be ")
 
 
 def test_a_count_is_not_doubled_where_it_begins():
