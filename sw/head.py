@@ -101,8 +101,10 @@ class Head:
         float64 array, shape ``(n, *shape)``
         """
         values = np.ascontiguousarray(values, dtype=np.float64)
-        for name, parameters in self.steps:
-            values = STEPS[name].function(values, **parameters)
+        # Infinity without a warning, as in torch.
+        with np.errstate(over="ignore", invalid="ignore"):
+            for name, parameters in self.steps:
+                values = STEPS[name].function(values, **parameters)
         return values.reshape(len(values), *self.shape)
 
     def data(self):

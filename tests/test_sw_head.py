@@ -64,6 +64,12 @@ def test_a_head_does_its_steps_in_order():
     np.testing.assert_array_equal(head.apply(values), [[[2, 0, 0], [0, 2, 0.25]]])
 
 
+def test_what_is_too_large_is_infinite_without_a_warning():
+    head = Head((("affine", {"gain": (1e300,), "shift": (0.0,)}), ("prelu", {"slopes": (1e300,)}),
+                 ("softmax", {})), (1,))
+    assert np.isnan(head.apply(np.full((1, 1, 1, 1), 1e300))).all()
+
+
 def test_results_without_a_head():
     left = np.arange(12).reshape(2, 3, 2, 1)
     np.testing.assert_array_equal(result_of(left, -3, [1, -1, 1], None),
