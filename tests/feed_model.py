@@ -114,7 +114,7 @@ def random_layer(rng, config, *, most_tiles=6, most_sweeps=3, once=0.3):
     limit = 3 if config.border_classes else 0
     left, top = rng.randint(0, min(limit, width)), rng.randint(0, min(limit, lines))
     layer = {
-        "raw": 0, "rescale": 0, "code_bits": 1, "block": rng.randint(1, 20),
+        "raw": 0, "rescale": 0, "block": rng.randint(1, 20),
         "tile_cycles": config.rows + rng.choice([0, 0, 3, 20]), "col_tiles": columns,
         "term_period": period, "pixel_tiles": tiles, "terms": terms_per_tile,
         "line_tiles": rng.randint(1, 4), "line_skip": rng.choice([0, 1, 2]), "walk": walk,

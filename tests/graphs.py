@@ -180,17 +180,25 @@ class RandomNet(nn.Module):
             axes = tuple(range(2, len(self.shapes[last]) + 1))
             last = self.add(lambda x: x.mean(axes), last)
         elif how == "conv":
-            self.conv(last)
-            return
-        if how != "bare" and self.rng.integers(3) == 0:
+            last = self.conv(last)
+        if how in ("flatten", "mean") and self.rng.integers(3) == 0:
             self.linears(last)
             return
-        if how != "bare":
+        if how in ("flatten", "mean"):
             last = self.add(nn.Linear(self.shapes[last][0], 5), last)
         if self.rng.integers(3) == 0 and last not in self.joined:
             last = self.norm(last)
         if self.rng.integers(3) == 0:
-            self.function(last)
+            last = self.function(last)
+        if last not in self.joined:
+            self.finish(last)
+
+    def finish(self, last):
+        """What only the host does, at the network's end."""
+        if self.rng.integers(4) == 0:
+            last = self.add(lambda x: x.flatten(1), last)
+        if self.rng.integers(4) == 0:
+            self.add(self.pick(nn.Softmax, nn.LogSoftmax)(1), last)
 
     def forward(self, x):
         values = [x]

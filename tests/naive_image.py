@@ -68,7 +68,7 @@ class File:
         return gathered
 
     def run(self, link, pixels):
-        """Outputs of a network whose last layer is raw: ``sign * acc / 2^f``."""
+        """Results of a network whose last layer is raw: its head, of ``sign * acc / 2^f``."""
         host, meta = Host(self.shape, link), self.meta
         host.do([Request(IMAGE, self.program)])
         source, layers = self.map(meta["input"]), meta["layers"]
@@ -83,7 +83,54 @@ class File:
             *tiles, done = frames(self.shape, answer)
             assert done == (DONE, [len(layers)])
             outputs.append(self._values(tiles)[:len(codes)])
-        return np.concatenate(outputs)
+        return self._result(np.concatenate(outputs))
+
+    def _result(self, values):
+        """Steps of the head, channel by channel and pixel by pixel."""
+        head = self.meta.get("head")
+        if head is None:
+            return values
+        for step in head["steps"]:
+            if step["name"] == "flatten":
+                values = values.reshape(len(values), -1, 1, 1)
+            results = np.zeros_like(values)
+            for image, y, x in np.ndindex(len(values), *values.shape[2:]):
+                results[image, :, y, x] = self._step(step, values[image, :, y, x].tolist())
+            values = results
+        return values.reshape(len(values), *head["shape"])
+
+    def _step(self, step, channels):
+        name, largest = step["name"], max(channels)
+        below = [float(np.exp(np.float64(x - largest))) for x in channels]
+        total = 0.0
+        for each in below:
+            total += each
+        results = []
+        for c, x in enumerate(channels):
+            if name == "affine":
+                x = x * step["gain"][c]
+                x = x + step["shift"][c]
+            elif name == "clamp":
+                if step["min"] is not None and x < step["min"]:
+                    x = step["min"]
+                if step["max"] is not None and x > step["max"]:
+                    x = step["max"]
+            elif name == "prelu":
+                slopes = step["slopes"]
+                x = x * slopes[c if len(slopes) > 1 else 0] if x < 0 else x
+            elif name == "sigmoid":
+                small = float(np.exp(np.float64(-abs(x))))
+                x = 1 / (1 + small) if x >= 0 else small / (1 + small)
+            elif name == "tanh":
+                x = float(np.tanh(np.float64(x)))
+            elif name == "softmax":
+                x = below[c] / total
+            elif name == "log_softmax":
+                x = (x - largest) - float(np.log(np.float64(total)))
+            else:
+                assert name == "flatten"
+            results.append(x)
+        return results
 
     def _last(self):
         """Fields of the last descriptor, out of the program's sections."""

@@ -122,7 +122,7 @@ class Layer:
         places = self.reader_pitch * self.images
         planes = [self.table[code] << 4 * (code % 8) for code in range(16)]
         return {
-            "raw": 0, "code_bits": self.code_bits, "map_bits": self.map_bits, "turns": self.turns,
+            "raw": 0, "map_bits": self.map_bits, "turns": self.turns,
             "last_cols": self.channels - (self.col_tiles - 1) * self.cols,
             "col_tiles": self.col_tiles, "pixel_tiles": self.pixel_tiles, "walk": self.walk,
             "walk_width": self.width * self.images, "out_lines": self.lines,
@@ -131,8 +131,7 @@ class Layer:
             "pool_stride_x": self.step[1], "pool_stride_y": self.step[0],
             "pool_left": self.before[1], "pool_top": self.before[0],
             "pool_cycles": self.pool_cycles, "pool_width": self.pooled[1],
-            "pool_lines": self.pooled[0], "pool_open_x": self.opened[1],
-            "pool_open_y": self.opened[0],
+            "pool_lines": self.pooled[0], "pool_open_y": self.opened[0],
             "out_walk": self.walk if self.pool == "none" else self.pooled[1] * self.images,
             "out_stride_x": sx, "out_stride_y": sy, "out_base": self.base,
             "out_tile_words": tile_words, "out_plane_words": self.words,
@@ -238,9 +237,9 @@ def _random_pool(rng, pool, size):
     return {"window": window, "step": step, "before": before, "pooled": pooled}
 
 
-RAW_LAYER = {"raw": 1, "code_bits": 1, "map_bits": 1, "turns": 1, "last_cols": 1, "walk": 1,
-             "walk_width": 1, "out_lines": 1, "images": 1, "pool_window_x": 1, "pool_window_y": 1,
+RAW_LAYER = {"raw": 1, "map_bits": 1, "turns": 1, "last_cols": 1, "walk": 1, "walk_width": 1,
+             "out_lines": 1, "images": 1, "pool_window_x": 1, "pool_window_y": 1,
              "pool_stride_x": 1, "pool_stride_y": 1, "pool_cycles": 1, "pool_width": 1,
-             "pool_lines": 1, "pool_open_x": 1, "pool_open_y": 1, "out_walk": 1,
-             "out_stride_x": 1, "out_stride_y": 1}
+             "pool_lines": 1, "pool_open_y": 1, "out_walk": 1, "out_stride_x": 1,
+             "out_stride_y": 1}
 """What a raw layer says besides its tiles."""

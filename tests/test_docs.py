@@ -283,7 +283,8 @@ def test_every_key_of_an_image_is_told_with_its_type():
 
     torch.manual_seed(0)
     model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3, padding=1), torch.nn.ReLU(),
-                                torch.nn.MaxPool2d(2), torch.nn.Flatten(), torch.nn.Linear(16, 3))
+                                torch.nn.MaxPool2d(2), torch.nn.Flatten(), torch.nn.Linear(16, 3),
+                                torch.nn.BatchNorm1d(3), torch.nn.PReLU(), torch.nn.Hardtanh())
     model = xnorloom.quantize_(model, "pact-sawb-w2a2", in_shape=(3, 4, 4), input_bits=2,
                                input_step=1 / 3)
     model.train()(torch.rand(2, 3, 4, 4))
@@ -296,8 +297,8 @@ def test_every_key_of_an_image_is_told_with_its_type():
                            text[text.index("Section `META`"):text.index("\n`layout` holds")],
                            re.MULTILINE))
     layout = re.findall(r"`(\w+)`", "".join(re.findall(
-        r"^\| (`\w+`(?:, `\w+`)*) \| [^|]+ \|$", text[text.index("\n`layout` holds"):],
-        re.MULTILINE)))
+        r"^\| (`\w+`(?:, `\w+`)*) \| [^|]+ \|$",
+        text[text.index("\n`layout` holds"):text.index("\n**The head.**")], re.MULTILINE)))
     seen = set()
     for key, value in keys_of(meta):
         head, _, last = key.rpartition(".")
@@ -312,6 +313,17 @@ def test_every_key_of_an_image_is_told_with_its_type():
             seen.add(key)
     assert seen == set(told)
     assert meta["input"]["folded"] and set(layout) == set(meta["input"]["layout"])
+
+
+def test_every_step_of_a_head_is_told():
+    from xnorloom.sw.head import STEPS
+
+    text = (DOCS / "memory-format.md").read_text(encoding="utf-8")
+    table = text[text.index("| step | what becomes of"):text.index("The label of an image")]
+    assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) == sorted(STEPS)
+    told = dict(re.findall(r"^\| `head\.steps\.(\w+)` \| [^|]+ \| of `(\w+)`: ", text,
+                           re.MULTILINE))
+    assert told == {key: name for name, step in STEPS.items() for key in step.parameters}
 
 
 def fits(value, kind):

@@ -65,7 +65,8 @@ def features(network):
 def compare(transport, config, network, snapped, images, batch):
     """Runs images everywhere; everything must agree. Returns the values compared."""
     image = compile_network(network, config, batch=batch)
-    wanted, images = snapped.trace(images), images.reshape(-1, *network.in_shape).numpy()
+    wanted, result = snapped.trace(images), snapped(images).numpy()
+    images = images.reshape(-1, *network.in_shape).numpy()
     found = evaluate(network, network.encode(images))
     runs = []
     for machine in (ReferenceMachine(config), transport):
@@ -79,6 +80,9 @@ def compare(transport, config, network, snapped, images, batch):
             np.testing.assert_array_equal(maps[name], values, err_msg=f"{what}: {name}")
     np.testing.assert_array_equal(rtl_plain.outputs, reference_plain.outputs)
     np.testing.assert_array_equal(rtl_plain.outputs, rtl.outputs)
+    np.testing.assert_array_equal(rtl.outputs, result)
+    last = network.layers[-1].name
+    np.testing.assert_array_equal(network.result(found[last]), result)
     for row, counters in zip(estimate(image), rtl_plain.batches[0].layers, strict=True):
         for counter in ("cycles", "busy", "stalled_on_drain", "stalled_on_output",
                         "stalled_on_input"):

@@ -1,7 +1,13 @@
 """Limits of descriptor fields: complete, wide enough for every machine, and enforced."""
 
 import pytest
+from amaranth.hdl import Fragment
+from amaranth.lib import data
 
+from xnorloom.hw.column.columns import Columns
+from xnorloom.hw.common.layout import column_layout, feed_layout, output_layout
+from xnorloom.hw.feed.feed import Feed
+from xnorloom.hw.output.output import Output
 from xnorloom.hw.spec.config import PRESETS, MachineConfig
 from xnorloom.hw.spec.descriptor import (
     COLUMN_FIELDS,
@@ -147,10 +153,28 @@ def test_fields_hold_what_the_constants_promise():
 
 def test_every_field_is_read_by_somebody_or_reserved():
     read = {*FEED_FIELDS, *COLUMN_FIELDS, *OUTPUT_FIELDS}
-    assert set(DESCRIPTOR.fields) - read == {"tag", "send", "down", "first_line", "needs"}
+    assert set(DESCRIPTOR.fields) - read == {"tag", "send", "down", "first_line", "needs",
+                                             "pool_open_x"}
     assert read <= set(DESCRIPTOR.fields)
     for names in (FEED_FIELDS, COLUMN_FIELDS, OUTPUT_FIELDS):
         assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize("block, names, layout", [
+    (Feed, FEED_FIELDS, feed_layout), (Columns, COLUMN_FIELDS, column_layout),
+    (Output, OUTPUT_FIELDS, output_layout)])
+def test_every_field_that_a_block_gets_is_read_in_it(monkeypatch, block, names, layout):
+    """A field that is only handed on costs its flip-flops for nothing."""
+    config, read, field_of = PRESETS["tiny"], set(), data.View.__getitem__
+
+    def noted(view, key):
+        if view.shape() == layout(config):
+            read.add(key)
+        return field_of(view, key)
+
+    monkeypatch.setattr(data.View, "__getitem__", noted)
+    Fragment.get(block(config), None)
+    assert read == set(names)
 
 
 def test_every_field_is_documented():

@@ -9,6 +9,7 @@ from xnorloom.hw.spec.descriptor import RESCALE_DOWN, RESCALE_SHIFTS
 from xnorloom.sw.bitplanes import BitPlanes, group_count
 from xnorloom.sw.graph.evaluate import evaluate
 from xnorloom.sw.graph.network import Rescale
+from xnorloom.sw.head import Head
 from xnorloom.sw.passes.golden import check_codes, check_fused
 from xnorloom.sw.passes.lower import FrontendError, lower
 from xnorloom.sw.passes.quantize import quantize_
@@ -174,7 +175,8 @@ def test_the_demo_network():
     assert last.terms[0].kernel == (4, 4) and last.terms[0].stride == last.map == (1, 1)
     assert last.requantize is None and last.format is None
     assert network.input_format.planes == 5 and network.encoder.step == 1 / 16
-    assert not network.input_format.table[0].any() and network.head is None
+    assert not network.input_format.table[0].any()
+    assert network.head == Head((), (10,))
     assert network.layers[1].terms[0].pad_code == 1 and network.layers[1].terms[0].border is None
 
 

@@ -19,6 +19,7 @@ from xnorloom.hw.spec.memory import Memory
 from xnorloom.report.tables import estimate_table, inspect_tables
 from xnorloom.sw.errors import ImageError
 from xnorloom.sw.graph.network import Pool
+from xnorloom.sw.head import Head
 from xnorloom.sw.machine.driver import Driver
 from xnorloom.sw.machine.frames import build_sections
 from xnorloom.sw.machine.image import Image
@@ -127,6 +128,56 @@ def test_a_pool_that_contradicts_is_named(image, fields, message):
             f"^Image layer 'next' {message}$")
 
 
+@pytest.mark.parametrize("place, fields, message", [
+    (0, {"shift": 2}, "shift must be 0, not 2"),
+    (0, {"pool_width": 2}, "pool_width must be 1, not 2"),
+    (0, {"pool_left": 1}, "pool_left must be 0, not 1"),
+    (1, {"shift": 1}, "shift must be 0, not 1"),
+    (2, {"rescale": 1}, "rescale must be 0, not 1"),
+    (2, {"code_bits": 2}, "code_bits must be 1, not 2"),
+    (2, {"map_bits": 8}, "map_bits must be 1, not 8"),
+    (2, {"turns": 2}, "turns must be 1, not 2"),
+    (2, {"pool": 1}, "pool must be 0, not 1"),
+    (2, {"pool_cycles": 3}, "pool_cycles must be 1, not 3"),
+    (2, {"out_walk": 2}, "out_walk must be 1, not 2"),
+    (2, {"out_base": 9}, "out_base must be 0, not 9"),
+    (2, {"planes_high": 1}, "planes_high must be 0, not 1"),
+    (2, {"tile_cycles": 3}, "tile_cycles must be 2, not 3"),
+])
+def test_what_a_layer_does_not_use_has_its_least_value(image, place, fields, message):
+    refused(with_record(image, Memory.PROGRAM, DESCRIPTOR, place, **fields),
+            f"^Image layer '{image.layers[place]['name']}' field {message}$")
+
+
+def test_maps_must_lie_apart(image):
+    base = image.metadata["input"]["base"]
+    moved = with_record(image, Memory.PROGRAM, DESCRIPTOR, 0, out_base=base)
+    moved = with_record(moved, Memory.TERMS, TERM, 1, activation_base=base)
+    moved = changed_metadata(moved, ("layers", 0, "output", "base"), base)
+    refused(moved, f"^Image map 'conv' must lie apart from map 'input', which is needed as long, "
+                   f"not at {base}$")
+
+
+def test_a_map_may_lie_where_one_was_that_nobody_reads_any_more():
+    chain = [layer(f"l{index}", f"l{index - 1}" if index else "input", (8, 5, 4), 8,
+                   activation_planes=2, seed=index) for index in range(4)]
+    image = compile_network(small_network(*chain, in_shape=(8, 5, 4)), MACHINE, batch=2)
+    bases = [each["output"]["base"] for each in image.layers]
+    assert len(set(bases)) < len(bases)
+    Image.from_bytes(image.to_bytes())
+
+
+def test_padding_must_lie_apart_from_maps(image):
+    base = image.metadata["input"]["base"]
+    far = [section for each, entries in image.memories.items() for section in build_sections(
+        each, entries if each is not Memory.ACTIVATIONS
+        else np.zeros((2, base + 2, entries.shape[2]), dtype=np.uint32))]
+    moved = with_record(Image(image.config, image.metadata, np.concatenate(far)), Memory.TERMS,
+                        TERM, 0, pad_base=base)
+    refused(moved, "^Image layer 'conv' term 0 must have its padding words apart from map 'input', "
+                   f"not at {base}$")
+
+
 def test_open_windows_must_fit_the_pool(image):
     machine = dataclasses.replace(MACHINE, pool_depth=7)
     small = Image(machine, image.metadata, image.program)
@@ -180,6 +231,21 @@ def test_passes_are_counted(image):
     refused(with_record(joined, Memory.PAIRS, PAIR, 1, clear=0),
             "^Image layer 'conv' number of pairs marked drain must be 2, as its field "
             "passes says, not 1$")
+
+
+def test_passes_of_every_list_are_counted():
+    wide = layer("wide", in_shape=(24, 2, 2), outputs=24, kernel=(1, 1), padding=(0, 0, 0, 0),
+                 blocks=3)
+    image = compile_network(small_network(wide, in_shape=(24, 2, 2)), MACHINE, batch=1)
+    pairs = image.memories[Memory.PAIRS]
+    own = pairs[:, :len(image.pairs(image.terms(image.descriptors()[0])[0][0]))].copy()
+    own[0, 0] = PAIR.pack(**{**PAIR.unpack(own[0, 0]), "drain": 0})
+    own[0, 1] = PAIR.pack(**{**PAIR.unpack(own[0, 1]), "clear": 0})
+    more = [section for each, entries in image.memories.items() for section in build_sections(
+        each, np.concatenate([pairs, own], axis=1) if each is Memory.PAIRS else entries)]
+    changed = with_record(Image(image.config, image.metadata, np.concatenate(more)), Memory.TERMS,
+                          TERM, 1, pair_base=pairs.shape[1])
+    refused(changed, "^Image layer 'wide' number of pairs marked drain must be ")
 
 
 def test_a_count_is_not_doubled_where_it_begins():
@@ -292,6 +358,65 @@ def test_a_wrong_key_is_named(image, path, value, message):
     refused(changed, f"^Image metadata {message}" if message else "^Image ")
 
 
+def ended(image):
+    """The image with every kind of step behind it."""
+    steps = [("affine", {"gain": (1.0, -2.0, 3, 4, 5), "shift": (0.5,) * 5}), ("sigmoid", {}),
+             ("clamp", {"min": None, "max": 0.75}), ("prelu", {"slopes": (0.25,)}),
+             ("prelu", {"slopes": (0.25,) * 5}), ("flatten", {}), ("softmax", {})]
+    metadata = copy.deepcopy(image.metadata)
+    metadata["head"] = Head(tuple(steps), (10,)).data()
+    return Image(image.config, metadata, image.program)
+
+
+@pytest.mark.parametrize("path, value, message", [
+    ((), 3, " must be an object, not 3"),
+    (("shape",), [5, 5], ".shape must be a list of 1 to 3 integers of product 10, not .5, 5.$"),
+    (("shape",), [1, 1, 5, 2], ".shape must be a list of 1 to 3 integers of product 10, not "),
+    (("shape",), [-5, -2], ".shape must be a list of 1 to 3 integers of product 10, not "),
+    (("shape",), [10.0], ".shape must be a list of 1 to 3 integers of product 10, not .10.0.$"),
+    (("steps",), {}, ".steps must be a list, not {}$"),
+    (("steps",), KeyError, ".steps must be given, and is not$"),
+    (("steps", 1), "tanh", ".steps.1. must be an object, not 'tanh'$"),
+    (("steps", 1, "name"), KeyError, ".steps.1..name must be given, and is not$"),
+    (("steps", 1, "name"), ["x"], ".steps.1..name must be a text, not "),
+    (("steps", 1, "name"), "__import__", ".steps.1..name must be one of affine, clamp, flatten, "),
+    (("steps", 1, "gain"), [], ".steps.1..gain must be left out of step 'sigmoid', not ..$"),
+    (("steps", 0, "gain"), [1.0] * 4, ".steps.0..gain must be a list of 5 finite numbers, not "),
+    (("steps", 0, "gain"), KeyError, ".steps.0..gain must be given, and is not$"),
+    (("steps", 0, "shift"), [1.0] * 4 + [float("nan")], ".steps.0..shift must be a list of 5 fin"),
+    (("steps", 0, "shift"), [1.0] * 4 + [10 ** 400], ".steps.0..shift must be a list of 5 fin"),
+    (("steps", 2, "min"), "0", ".steps.2..min must be a finite number or null, not '0'$"),
+    (("steps", 2, "min"), 1, ".steps.2..min must be at most the max, 0.75, not 1$"),
+    (("steps", 2, "max"), float("inf"), ".steps.2..max must be a finite number or null, not inf$"),
+    (("steps", 3, "slopes"), [], ".steps.3..slopes must be a list of 1 or 5 finite numbers of at "),
+    (("steps", 4, "slopes"), [0.5] * 4 + [-1], ".steps.4..slopes must be a list of 1 or 5 finite "),
+    (("steps", 5), {"name": "affine", "gain": [1] * 10, "shift": [1] * 10},
+     ".steps.5..gain must be a list of 5 finite numbers, not "),
+])
+def test_a_wrong_head_is_named(image, path, value, message):
+    whole = ended(image)
+    Image.from_bytes(whole.to_bytes())
+    refused(changed_metadata(whole, ("head", *path), value), f"^Image metadata head{message}")
+
+
+def test_a_head_is_of_accumulators():
+    codes = compile_network(small_network(layer()), MACHINE, batch=2)
+    refused(changed_metadata(codes, ("head",), {"shape": [1], "steps": []}),
+            "^Image metadata head must be null where the last layer is not raw, not ")
+
+
+def test_a_head_of_any_other_value_is_refused_or_harmless(image):
+    for path in paths(ended(image).metadata["head"]):
+        for value in (None, -1, 0, 1, 2 ** 40, 0.5, "x", [], {}, True):
+            try:
+                again = Image.from_bytes(
+                    changed_metadata(ended(image), ("head", *path), value).to_bytes())
+            except ImageError as error:
+                assert "\n" not in str(error)
+                continue
+            uses(again)
+
+
 def paths(value, above=()):
     items = value.items() if isinstance(value, dict) else enumerate(value) if (
         isinstance(value, list)) else ()
@@ -300,12 +425,13 @@ def paths(value, above=()):
         yield from paths(inner, (*above, key))
 
 
-FREE = {"info"}
+# An image without a head is one that an earlier version of the compiler wrote.
+FREE = {"info", "head"}
 
 
 def test_no_key_can_be_left_out(image):
     for path in paths(image.metadata):
-        if path[0] in FREE and len(path) > 1 or path[0] == "usage" and len(path) > 1:
+        if path in (("head",),) or path[0] in FREE | {"usage"} and len(path) > 1:
             continue
         if isinstance(path[-1], int):
             continue

@@ -6,9 +6,15 @@ import pytest
 import torch
 
 from tests.graphs import KINDS, random_net
+from xnorloom.hw.spec.config import PRESETS
+from xnorloom.sw.errors import CompileError
 from xnorloom.sw.graph.errors import FrontendError
 from xnorloom.sw.graph.network import binary_table
 from xnorloom.sw.graph.text import parse, to_text
+from xnorloom.sw.machine.driver import Driver
+from xnorloom.sw.machine.image import Image
+from xnorloom.sw.machine.reference import ReferenceMachine
+from xnorloom.sw.passes.compiler import compile_network
 from xnorloom.sw.passes.golden import check_codes, check_fused
 from xnorloom.sw.passes.lower import lower
 from xnorloom.sw.passes.quantize import quantize_
@@ -16,6 +22,7 @@ from xnorloom.sw.passes.snap import snap
 from xnorloom.sw.quantizers import SCHEMES
 
 NAMES = sorted(SCHEMES)
+MACHINES = (PRESETS["tiny"], PRESETS["default"])
 
 
 def quantized(seed):
@@ -46,7 +53,17 @@ def check(seed):
             assert np.array_equal(layer.format.table, binary_table(layer.format.planes))
         for term in layer.terms:
             assert term.border is None or any(term.padding)
-    assert snapped(images).shape == network(images).shape
+    result = snapped(images)
+    assert result.shape == network(images).shape
+    for machine in MACHINES:
+        try:
+            image = compile_network(lowered, machine)
+        except CompileError:
+            continue
+        driver = Driver(ReferenceMachine(machine), Image.from_bytes(image.to_bytes()))
+        driver.load()
+        np.testing.assert_array_equal(driver.run(images.numpy()).outputs, result.numpy())
+        break
 
 
 @pytest.mark.parametrize("seed", range(30))

@@ -127,7 +127,8 @@ DESCRIPTOR = Record(
      Field("pool_cycles", 6, "cycles per pixel, at least map_bits, and the open windows")),
     (Field("pool_width", 12, "width of the pooled map"),
      Field("pool_lines", 12, "lines of the pooled map"),
-     Field("pool_open_x", 4, "windows a pixel can lie in, horizontally: ceil(window / stride)"),
+     Field("pool_open_x", 4, "windows a pixel can lie in, horizontally: ceil(window / stride); "
+                           "pool_cycles counts them, the machine checks no more than its bounds"),
      Field("pool_open_y", 4, "and vertically")),
     (Field("out_walk", 16, "column places of a line of the output map, pooled or not, as walked"),
      Field("out_stride_x", 4, "horizontal stride of the layer that reads the output"),
@@ -152,10 +153,9 @@ codes of at most 4 bits; a wider code is its own planes, and leaves the tables t
 to itself. A raw layer leaves the fields of codes at their lowest legal value."""
 
 FEED_FIELDS = (
-    "raw", "code_bits", "block", "tile_cycles", "col_tiles", "term_period", "pixel_tiles", "terms",
-    "line_tiles", "line_skip", "walk", "walk_width", "out_lines", "term_base", "weight_base",
-    "col_tile_words", "rescale", "border_top", "border_bottom", "border_left", "border_right",
-    "images")
+    "raw", "block", "tile_cycles", "col_tiles", "term_period", "pixel_tiles", "terms", "line_tiles",
+    "line_skip", "walk", "walk_width", "out_lines", "term_base", "weight_base", "col_tile_words",
+    "rescale", "border_top", "border_bottom", "border_left", "border_right", "images")
 """Fields of a descriptor that the feed reads."""
 
 COLUMN_FIELDS = (
@@ -164,13 +164,13 @@ COLUMN_FIELDS = (
 """Fields of a descriptor that the columns read."""
 
 OUTPUT_FIELDS = (
-    "raw", "code_bits", "map_bits", "turns", "last_cols", "col_tiles", "pixel_tiles", "walk",
-    "walk_width", "out_lines", "images", "pool", "pool_window_x", "pool_window_y", "pool_stride_x",
+    "raw", "map_bits", "turns", "last_cols", "col_tiles", "pixel_tiles", "walk", "walk_width",
+    "out_lines", "images", "pool", "pool_window_x", "pool_window_y", "pool_stride_x",
     "pool_stride_y", "pool_left", "pool_top", "pool_cycles", "pool_width", "pool_lines",
-    "pool_open_x", "pool_open_y", "out_walk", "out_stride_x", "out_stride_y", "out_base",
-    "out_tile_words", "out_plane_words", "out_column_words", "out_phase_x", "out_phase_y",
-    "out_line_words", "out_line_banks", "out_column_banks", "out_phase_x_banks",
-    "out_phase_y_banks", "planes_low", "planes_high")
+    "pool_open_y", "out_walk", "out_stride_x", "out_stride_y", "out_base", "out_tile_words",
+    "out_plane_words", "out_column_words", "out_phase_x", "out_phase_y", "out_line_words",
+    "out_line_banks", "out_column_banks", "out_phase_x_banks", "out_phase_y_banks", "planes_low",
+    "planes_high")
 """Fields of a descriptor that the output reads."""
 
 TERM = Record(

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .head import Head
+from ..head import Head, result_of
 
 __all__ = ["CodeFormat", "Encoder", "Layer", "Network", "Pool", "Rescale", "Staircase", "Term",
            "binary_table"]
@@ -259,7 +259,8 @@ class Network:
     info : dict
         Plain data to keep with it.
     head : Head or None
-        What the host makes of the last layer's values; None: they are the result.
+        What the host makes of the last layer's values, which must then have no codes; None: they
+        are the result.
     """
 
     name: str
@@ -273,3 +274,9 @@ class Network:
     def encode(self, images):
         """Codes of real images: uint8, same shape ``(n, channels, height, width)``."""
         return self.encoder.encode(images, self.input_format.planes)
+
+    def result(self, left):
+        """The network's result from what its last layer left; see :func:`sw.head.result_of`."""
+        last = self.layers[-1]
+        raw = last.requantize is None
+        return result_of(left, int(last.frac_bits) if raw else None, last.sign, self.head)

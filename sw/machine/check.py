@@ -12,6 +12,7 @@ from xnorloom.hw.spec.latency import pool_cycles, tile_cycles
 from xnorloom.hw.spec.memory import Memory, banks
 
 from ..errors import ImageError
+from .check_maps import check_maps
 from .check_terms import check_terms
 from .layout import MapLayout
 from .walk import Walk, pool_reach, turns_needed
@@ -23,7 +24,8 @@ def check_program(image):
     """Checks descriptors and tables of an image against its machine and its metadata.
 
     The machine itself checks only that fields are within their bounds and addresses within its
-    memories; what passes here computes what the metadata say.
+    memories; what passes here computes what the metadata say, with whatever numbers weights,
+    scales and parameters are.
 
     Parameters
     ----------
@@ -52,6 +54,7 @@ def check_program(image):
     for layer, fields in zip(image.layers, descriptors, strict=True):
         _Layer(image, layer, fields).check(maps)
         maps[layer["name"]] = layer["output"]
+    check_maps(image)
 
 
 class _Layer:
@@ -87,9 +90,25 @@ class _Layer:
         walk = self.check_walk(sources)
         self.check_tables()
         check_terms(self, sources)
-        if not self.layer["raw"]:
+        self.check_unused()
+        if self.layer["raw"]:
+            self.equal("tile_cycles", tile_cycles(self.config, self.bordered()))
+        else:
             self.check_map("output", self.layer["output"])
             self.check_codes(walk)
+
+    def check_unused(self):
+        """Fields that mean nothing to this layer have their least values."""
+        unused = [] if self.fields["rescale"] else ["shift"]
+        if self.layer["raw"]:
+            unused += ["rescale", "shift", "code_bits", "map_bits", "turns"]
+        if self.layer["pool"] is None:
+            unused.append("pool")
+        prefixes = tuple(([] if self.layer["pool"] else ["pool_"])
+                         + (["out_", "planes_"] if self.layer["raw"] else []))
+        for name, (low, _high) in descriptor_limits(self.config).items():
+            if name in unused or name.startswith(prefixes) and name != "out_lines":
+                self.equal(name, low)
 
     def check_shape(self):
         """What metadata and descriptor both say."""
@@ -182,7 +201,6 @@ class _Layer:
         if layer["pool"] is not None:
             self.check_pool()
             return
-        self.equal("pool", POOLS["none"])
         self.equal("code_bits", layout.planes)
         self.equal("out_walk", walk.places)
         self.equal("turns", turns_needed(layout, walk.pixels(layer["map"]), self.config.rows))

@@ -8,6 +8,7 @@ from xnorloom.hw.spec.memory import PROFILE_COUNTERS, PROFILE_LAYERS, Memory
 from xnorloom.hw.spec.registers import IDENTITY, RegisterAddress
 
 from ..errors import DriverError
+from ..head import Head, result_of
 from .encode import encode_images
 from .frames import MAX_SECTION, build_frame, build_sections, iterate_frames
 from .layout import MapLayout, decode_planes
@@ -72,7 +73,7 @@ class Driver:
         ----------
         images : array, shape ``(n, channels, height, width)``
             Real images (float), or codes (integer). For a network over vectors, images of any
-            shape are flattened.
+            shape are flattened; one over signals takes ``(n, channels, samples)``, too.
         observe : bool
             Run layer by layer and read every map back.
         progress : callable or None
@@ -106,14 +107,11 @@ class Driver:
         return self._result(whole, runs, observe)
 
     def _result(self, maps, runs, observe):
-        last = self.image.layers[-1]
-        final = outputs = maps[last["name"]]
-        if last["raw"]:
-            sign = 1 if last["sign"] is None else np.array(last["sign"])[:, None, None]
-            outputs = np.ldexp((final * sign).astype(np.float64), -last["frac_bits"])
-        if outputs.shape[2:] == (1, 1):
-            outputs = outputs[:, :, 0, 0]
-        return RunResult(outputs, final if last["raw"] else None, maps if observe else {}, runs)
+        last, head = self.image.layers[-1], self.image.metadata.get("head")
+        left, raw = maps[last["name"]], last["raw"]
+        outputs = result_of(left, last["frac_bits"] if raw else None, last["sign"],
+                            None if head is None else Head.of(head))
+        return RunResult(outputs, left if raw else None, maps if observe else {}, runs)
 
     def _run_batch(self, codes, wanted, observe):
         """Runs one batch; returns maps by name of layer, and the cost."""

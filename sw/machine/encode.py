@@ -31,6 +31,8 @@ def encode_images(described, images):
     given = images.shape
     if images.ndim > 1 and images.size and shape[1:] == (1, 1):
         images = images.reshape(len(images), -1, 1, 1)
+    if images.ndim == 3 and shape[1] == 1:
+        images = images[:, :, None]
     if images.shape[1:] != shape or not len(images):
         raise ValueError(f"Images must have shape (n, {', '.join(map(str, shape))}) with n of "
                          f"at least 1, not {given}")

@@ -49,7 +49,8 @@ class Image:
     metadata : dict
         What the host wants to know: ``network``, ``batch``, ``input`` (shape, encoder, folded
         kernel, base, layout, code table), ``layers`` (name, terms, shapes, passes, frac_bits,
-        output map ...), ``usage`` (entries per bank of every memory).
+        output map ...), ``head`` (of :class:`sw.head.Head`, or None), ``usage`` (entries per bank
+        of every memory).
     program : uint32 array
         Payload of the ``IMAGE`` frame.
     """

@@ -7,10 +7,11 @@ from xnorloom.hw.spec.descriptor import MAX_MAP_BITS
 
 from ..bitplanes import GROUPINGS, group_count
 from ..errors import ImageError
+from .check_head import check_head
 from .layout import MapLayout
 from .walk import pooled_map
 
-__all__ = ["check_metadata"]
+__all__ = ["Entry", "check_metadata"]
 
 _MOST_FRAC_BITS = 1000
 """Exponents beyond it are no longer those of a float64."""
@@ -32,7 +33,7 @@ def check_metadata(metadata):
     ImageError
         For the first key that is absent, or whose value is not what it must be.
     """
-    top = _Entry("", metadata)
+    top = Entry("", metadata)
     top.text("network")
     top.integer("batch", 1)
     top.entry("info")
@@ -44,8 +45,11 @@ def check_metadata(metadata):
     top.demand("layers", "a list of at least one layer", isinstance(layers, list) and bool(layers))
     names = {"input"}
     for index, value in enumerate(layers):
-        _check_layer(_Entry(f"layers[{index}]", value), names, sources)
+        _check_layer(Entry(f"layers[{index}]", value), names, sources)
     top.demand("layers", "ended by a layer of the network", not layers[-1]["copy"])
+    # Images that an earlier version of the compiler wrote have none.
+    if metadata.get("head") is not None:
+        check_head(top.entry("head"), layers[-1])
 
 
 def _check_input(given):
@@ -99,7 +103,7 @@ def _check_layer(layer, names, sources):
     terms = layer.get("terms")
     layer.demand("terms", "a list of at least one term", isinstance(terms, list) and bool(terms))
     for index, value in enumerate(terms):
-        _check_term(_Entry(f"{layer.path}.terms[{index}]", value), layer.value, sources)
+        _check_term(Entry(f"{layer.path}.terms[{index}]", value), layer.value, sources)
     constants = layer.get("constants")
     most = len(terms) + (len(constants) if isinstance(constants, list) else 0) - 1
     layer.demand("constants", f"a list of rising integers up to {most}", isinstance(
@@ -199,7 +203,7 @@ def _is_integer(value, low, high=_MOST):
     return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
 
 
-class _Entry:
+class Entry:
     """An object of the metadata, and how it is reached."""
 
     def __init__(self, path, value):
@@ -224,7 +228,11 @@ class _Entry:
 
     def entry(self, key):
         """An object below this one."""
-        return _Entry(self._where(key), self.get(key))
+        return Entry(self._where(key), self.get(key))
+
+    def item(self, key, index):
+        """An object of a list below this one."""
+        return Entry(f"{self._where(key)}[{index}]", self.get(key)[index])
 
     def text(self, key):
         """A text that can be printed anywhere."""

@@ -31,8 +31,10 @@ class RunResult:
 
     Parameters
     ----------
-    outputs : array, shape ``(n, outputs)`` or ``(n, outputs, height, width)``
-        float64 values of a raw last layer, else its uint8 codes; without the map's axes where the
+    outputs : array, shape ``(n, *shape)``
+        The network's result: what the image's head makes of the values of a raw last layer,
+        float64, in the shape that it says. Without a head these values, or the uint8 codes of
+        another last layer, of shape ``(n, outputs, height, width)``, or ``(n, outputs)`` where the
         map is one pixel.
     accumulators : int64 array, shape ``(n, outputs, height, width)``, or None
         What a raw last layer left.
@@ -50,8 +52,11 @@ class RunResult:
 
     @property
     def labels(self):
-        """Index of the largest output of every image: int64 array."""
-        return self.outputs.argmax(axis=1)
+        """Index of the largest output, the first of equal ones, over axis 1: int64 array, shape
+        ``(n,)``, or ``(n, height, width)`` or ``(n, samples)`` where there is one for every place
+        of a map."""
+        labels = self.outputs.argmax(axis=1)
+        return labels.reshape(-1) if labels.size == len(labels) else labels
 
     @property
     def cycles(self):

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from .function import Function, scalar
+from .function import Function, clamped, scalar
 from .operator import Refused, register
 
 __all__: list = []
@@ -34,13 +34,19 @@ def _bounds(attributes):
                       f"{high!r}")
 
 
-register(Function("relu", F.relu, aten=("relu",), modules=(nn.ReLU,), positive=_always))
-register(Function("relu6", F.relu6, aten=("relu6",), modules=(nn.ReLU6,), positive=_always))
+register(Function("relu", F.relu, aten=("relu",), modules=(nn.ReLU,), positive=_always,
+                  step=lambda _: clamped(0, None)))
+register(Function("relu6", F.relu6, aten=("relu6",), modules=(nn.ReLU6,), positive=_always,
+                  step=lambda _: clamped(0, 6)))
 register(Function("hardtanh", F.hardtanh, aten=("hardtanh",), modules=(nn.Hardtanh,),
                   attributes=("min_val", "max_val"), check=_bounds,
-                  positive=lambda attributes: attributes["min_val"] >= 0))
+                  positive=lambda attributes: attributes["min_val"] >= 0,
+                  step=lambda attributes: clamped(attributes["min_val"], attributes["max_val"])))
 register(Function("leaky_relu", F.leaky_relu, aten=("leaky_relu",), modules=(nn.LeakyReLU,),
-                  attributes=("negative_slope",), check=_slope))
+                  attributes=("negative_slope",), check=_slope,
+                  step=lambda attributes: ("prelu", {"slopes": (attributes["negative_slope"],)})))
 register(Function("sigmoid", scalar(torch.sigmoid, _sigmoid), aten=("sigmoid",),
-                  modules=(nn.Sigmoid,), positive=_always))
-register(Function("tanh", scalar(torch.tanh, math.tanh), aten=("tanh",), modules=(nn.Tanh,)))
+                  modules=(nn.Sigmoid,), positive=_always,
+                  step=lambda _: ("sigmoid", {})))
+register(Function("tanh", scalar(torch.tanh, math.tanh), aten=("tanh",), modules=(nn.Tanh,),
+                  step=lambda _: ("tanh", {})))

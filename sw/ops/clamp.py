@@ -2,7 +2,7 @@
 
 import torch
 
-from .function import Function
+from .function import Function, clamped
 from .operator import Refused, register
 
 __all__: list = []
@@ -24,4 +24,5 @@ def _positive(attributes):
 
 
 register(Function("clamp", _clamp, aten=("clamp", "clamp_min", "clamp_max"),
-                  attributes=("min", "max"), check=_bounds, positive=_positive))
+                  attributes=("min", "max"), check=_bounds, positive=_positive,
+                  step=lambda attributes: clamped(attributes["min"], attributes["max"])))

@@ -3,13 +3,15 @@
 Each of them is one :class:`Function`; one that has attributes of its own says how to read them.
 """
 
+import math
+
 import torch
 from torch import nn
 
 from .operator import Operator
 from .values import Sum, identity
 
-__all__ = ["Applied", "Function", "scalar"]
+__all__ = ["Applied", "Function", "clamped", "scalar"]
 
 
 class Applied(nn.Module):
@@ -21,13 +23,13 @@ class Applied(nn.Module):
         Of the operator.
     function : callable
         From a float64 tensor, channels on axis 1, to one.
-    parameters : dict of str to float or float64 array
-        As the host needs them, see :class:`sw.graph.network.Head`.
+    step : tuple of str and dict, or None
+        The same at the network's end, a step of :class:`sw.head.Head`; None: there is none.
     """
 
-    def __init__(self, name, function, parameters):
+    def __init__(self, name, function, step):
         super().__init__()
-        self.name, self.function, self.parameters_of_host = name, function, parameters
+        self.name, self.function, self.step = name, function, step
 
     def forward(self, x):
         """The function of x."""
@@ -53,14 +55,18 @@ class Function(Operator):
         it.
     check : callable, optional
         ``check(attributes)`` raises :class:`Refused`.
+    step : callable, optional
+        ``step(attributes)``: the function as a step of :class:`sw.head.Head`, which the host
+        computes at the network's end; without it no network can end in it.
     """
 
     kind = "function"
 
     def __init__(self, name, function, *, aten, modules=(), attributes=(), positive=None,
-                 check=None):
+                 check=None, step=None):
         self.name, self.function, self.aten, self.modules = name, function, aten, modules
         self.attributes, self._positive, self.check = attributes, positive, check
+        self._step = step
 
     def read(self, call):
         """See :meth:`Operator.read`."""
@@ -80,9 +86,15 @@ class Function(Operator):
     def lower(self, node, module, fuser, *inputs):
         """See :meth:`Operator.lower`: it goes into the staircase, or to the host."""
         found: Sum = identity(node.name, *inputs)
-        exact = Applied(self.name, lambda x: self.function(x, **node.attributes),
-                        dict(node.attributes))
+        step = None if self._step is None else self._step(node.attributes)
+        exact = Applied(self.name, lambda x: self.function(x, **node.attributes), step)
         return found.then(exact)
+
+
+def clamped(low, high):
+    """The step of a host that clamps; None, and what no number is beyond, are no bound."""
+    return "clamp", {"min": None if low == -math.inf else low,
+                     "max": None if high == math.inf else high}
 
 
 def scalar(vectorized, exact):

@@ -39,14 +39,17 @@ class PReLU(Operator):
     def lower(self, node, module, fuser, *inputs):
         """See :meth:`Operator.lower`."""
         self._check(module)
-        slopes = module.weight.detach().double()
+        found, slopes = identity(node.name, *inputs), module.weight.detach().double()
+        if len(slopes) not in (1, found.shape[0]):
+            raise Refused(f"must have one slope, or those of the {found.shape[0]} channels of what "
+                          f"it reads, not {len(slopes)}: apply it before flattening")
 
         def function(x):
             shape = (-1, *[1] * (x.dim() - 2))
             return torch.where(x >= 0, x, x * slopes.reshape(shape))
 
-        return identity(node.name, *inputs).then(
-            Applied(self.name, function, {"slopes": slopes.numpy()}))
+        return found.then(
+            Applied(self.name, function, ("prelu", {"slopes": slopes.numpy()})))
 
     def run(self, node, module, *inputs):
         """See :meth:`Operator.run`."""

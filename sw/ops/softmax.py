@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from .function import Applied
-from .operator import Operator, Refused, register
+from .operator import Operator, Refused, as_map, register
 from .values import identity
 
 __all__ = ["Softmax"]
@@ -38,8 +38,12 @@ class Softmax(Operator):
 
     def lower(self, node, module, fuser, *inputs):
         """See :meth:`Operator.lower`."""
-        return identity(node.name, *inputs).then(
-            Applied(self.name, lambda x: self.function(x, dim=1), {}))
+        found = identity(node.name, *inputs)
+        if as_map(node.shape) != found.shape:
+            # Of all pixels together, as the model reads them.
+            found = found.then(Applied("flatten", lambda x: x.flatten(1), ("flatten", {})))
+        return found.then(
+            Applied(self.name, lambda x: self.function(x, dim=1), (self.name, {})))
 
 
 register(Softmax("softmax", torch.softmax, (nn.Softmax,)))

@@ -1,5 +1,7 @@
 """What a network must be for the machine: each layer against itself, its sources and the format."""
 
+import math
+
 import numpy as np
 
 from xnorloom.hw.spec.descriptor import (
@@ -64,6 +66,19 @@ def check_network(network, config):
             maps[layer.name] = layer.out_shape, layer.format
     if not any(term.source == "input" for layer in network.layers for term in layer.terms):
         raise CompileError(f"Network {network.name!r} must have a layer that reads the input")
+    _check_head(network)
+
+
+def _check_head(network):
+    last, head = network.layers[-1], network.head
+    if head is None:
+        return
+    if last.requantize is not None:
+        raise CompileError(f"Network {network.name!r} must have no head, for the last layer "
+                           f"{last.name!r} has codes")
+    if math.prod(head.shape) != math.prod(last.out_shape):
+        raise CompileError(f"Network {network.name!r} head must have a shape of "
+                           f"{math.prod(last.out_shape)} values, not {tuple(head.shape)}")
 
 
 class _LayerCheck:

@@ -43,6 +43,7 @@ def describe_network(network, prepared, plans, batch, maps, addresses, keep_inpu
             "folded": None if prepared.folded is None else _folded(prepared.folded),
             "kept": keep_input, **describe_map("input")},
         "layers": [_layer(network, prepared, plan, describe_map) for plan in plans],
+        "head": None if network.head is None else network.head.data(),
     }
 
 

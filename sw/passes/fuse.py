@@ -14,8 +14,8 @@ from torch import nn
 
 from ..graph.errors import FrontendError
 from ..graph.graph import INPUT
-from ..graph.head import FUNCTIONS, Head
 from ..graph.model import GraphModel
+from ..head import STEPS, Head
 from ..ops.batch_norm import Affine
 from ..ops.function import Applied
 from ..ops.grid import SnapError
@@ -226,20 +226,23 @@ class Fuser:
         last: Sum = identity("result", value)
         if any(layer.name == last.name for layer in self.layers):
             raise FrontendError(f"Node {last.name!r} must have another name than a layer before it")
-        steps = []
-        for module in last.tail:
-            name, given = (("affine", {"gain": module.gain.numpy(), "shift": module.shift.numpy()})
-                           if isinstance(module, Affine)
-                           else (module.name, module.parameters_of_host))
-            if name not in FUNCTIONS:
-                raise FrontendError(f"Model must not end in {name!r}, which the host does not "
-                                    f"compute; it computes {', '.join(FUNCTIONS)}")
-            steps.append((name, {key: _plain(each) for key, each in given.items()}))
         self.layers.append(Fused(last.name, last, None))
-        shape = self.graph.shape(self.graph.output)
-        return Fusion(self.layers, self.input, self.encoder, Head(tuple(steps), shape),
-                      self.graph.in_shape)
+        head = Head(tuple(map(_step, last.tail)), self.graph.shape(self.graph.output))
+        return Fusion(self.layers, self.input, self.encoder, head, self.graph.in_shape)
 
 
-def _plain(value):
-    return tuple(value.tolist()) if isinstance(value, np.ndarray) else value
+def _step(module):
+    """What the host does at the network's end."""
+    found = (("affine", {"gain": module.gain.numpy(), "shift": module.shift.numpy()})
+             if isinstance(module, Affine) else module.step)
+    if found is None:
+        raise FrontendError(f"Model must not end in {module.name!r}, which the host does not "
+                            f"compute; it computes {', '.join(STEPS)}")
+    name, given = found
+    for value in given.values():
+        numbers = np.asarray(0 if value is None else value, dtype=np.float64)
+        if not np.isfinite(numbers).all():
+            raise FrontendError(f"Model must end in finite numbers, not in {name!r} of "
+                                f"{numbers[~np.isfinite(numbers)][0]}")
+    return name, {key: tuple(value.tolist()) if isinstance(value, np.ndarray) else value
+                  for key, value in given.items()}

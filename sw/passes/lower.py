@@ -4,8 +4,8 @@ import numpy as np
 
 from ..graph.errors import FrontendError
 from ..graph.export import checked_shape
-from ..graph.head import Head
 from ..graph.network import CodeFormat, Encoder, Layer, Network, Rescale, Staircase, Term
+from ..head import Head
 from ..ops.values import stored
 from ..quantizers.planes import unsigned_codebook
 from .rescale import RescaledActivation, bounds
@@ -49,14 +49,13 @@ def lower(model, in_shape=None, *, name="network", info=None, scale_bits=16, acc
 
 
 def _head(model):
-    """The head with the constants that the last accumulators lack; None where there is nothing for
-    the host to do."""
+    """The head with the constants that the last accumulators lack."""
     after = model.layers[-1].after.numpy()
     steps = model.fusion.head.steps
     if after.any():
         ones = (1.0,) * len(after)
         steps = (("affine", {"gain": ones, "shift": tuple(after.tolist())}), *steps)
-    return Head(steps, model.fusion.head.shape) if steps else None
+    return Head(steps, model.fusion.head.shape)
 
 
 def _format(codebook):

@@ -10,8 +10,8 @@ from .environment import versions
 __all__ = ["mismatches", "new_report", "scheme_entry", "simulation_speed"]
 
 
-def scheme_entry(name, images, accuracy, layers, cycles, *, net=None, timeline=None, maps=(),
-                 memories=()):
+def scheme_entry(name, images, accuracy, layers, cycles, *, results=None, net=None, timeline=None,
+                 maps=(), memories=()):
     """Entry of one scheme: sums over its layers, then the layers themselves.
 
     Parameters
@@ -32,6 +32,9 @@ def scheme_entry(name, images, accuracy, layers, cycles, *, net=None, timeline=N
     cycles : dict
         ``predicted`` and ``measured`` cycles of all runs. More than the layers' own: between two
         layers the machine fetches a descriptor.
+    results : dict or None
+        Mismatches, as of a layer, of the network's results: what the host makes of the last layer.
+        They count among all, but not among ``values_compared``.
     net : str or None
         The network, if it has a name besides that of the scheme.
     timeline : dict or None
@@ -49,6 +52,7 @@ def scheme_entry(name, images, accuracy, layers, cycles, *, net=None, timeline=N
         "accuracy": {stage: accuracy.get(stage)
                      for stage in ("float", "quantized", "snapped", "hardware")},
         "mismatches": {kind: sum(layer["mismatches"][kind] for layer in layers)
+                       + (results or {}).get(kind, 0)
                        for kind in ("torch_vs_reference", "reference_vs_rtl")},
         "values_compared": sum(layer["values_compared"] for layer in layers),
         "cycles": dict(cycles),

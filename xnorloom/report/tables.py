@@ -122,7 +122,8 @@ def inspect_tables(result):
             ("program", f"{result['program_words']:,} words, CRC-32 {result['program_crc32']}"),
             ("batch", f"{result['batch']} images per run"),
             ("input", f"{_by(result['input']['shape'])}, step {result['input']['step']:g}, "
-             + f"at {result['input']['base']}")):
+             + f"at {result['input']['base']}"),
+            ("result", _result(result))):
         head.row(field, str(value))
     layers = Sheet("layers", "<name", "<reads", "<shape", "<kernel", "<stride", "planes", "groups",
                    "pairs", "passes", "acc bits", "frac bits", "<pool", "<result")
@@ -142,6 +143,13 @@ def inspect_tables(result):
                      _number(memory["depth"]), _number(memory["used"]),
                      f"{memory['used'] / memory['depth']:.0%}")
     return [head, layers, memories]
+
+
+def _result(image):
+    """Shape of the network's result, and what the host does for it."""
+    head = image["head"] or {"shape": image["layers"][-1]["out_shape"], "steps": []}
+    steps = ", ".join(step["name"] for step in head["steps"])
+    return _by(head["shape"]) + (f", by the host: {steps}" if steps else "")
 
 
 def area_table(result):

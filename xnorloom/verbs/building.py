@@ -283,7 +283,8 @@ def inspect(image, *, picture=None):
         "machine": image.config.as_dict(), "fingerprint": f"{image.config.fingerprint:08x}",
         "format_version": FORMAT_VERSION, "batch": image.batch, "bytes": len(image.to_bytes()),
         "program_words": len(image.program), "program_crc32": f"{image.crc32:08x}",
-        "input": image.metadata["input"], "layers": image.layers, "memories": memories,
+        "input": image.metadata["input"], "layers": image.layers,
+        "head": image.metadata.get("head"), "memories": memories,
         "maps": map_lifetimes(image),
     }
     if picture is not None:

@@ -123,7 +123,7 @@ class _Prepared:
         described, images = self.image.metadata, self.images
         name = scheme_name(described["info"].get("scheme")) or described["network"]
         with track(f"{name}: torch", shown=verbose):
-            traced, scores = self._torch(labels)
+            traced, outputs, scores = self._torch(labels)
         with track(f"{name}: integer reference", len(images), shown=verbose) as advance:
             driver = Driver(ReferenceMachine(self.config), self.image)
             driver.load()
@@ -148,6 +148,10 @@ class _Prepared:
                   "measured": run.cycles}
         known = inspect(self.image)
         return scheme_entry(name, len(images), scores, layers, cycles,
+                            results={
+                                "torch_vs_reference": _differing(outputs, reference.outputs),
+                                "reference_vs_rtl": _differing(reference.outputs, rtl.outputs)
+                                + _differing(rtl.outputs, run.outputs)},
                             net=described["info"].get("net"), timeline=self._timeline(run),
                             maps=known["maps"], memories=known["memories"])
 
@@ -155,13 +159,13 @@ class _Prepared:
         import torch
 
         tensor = torch.from_numpy(self.images.reshape(-1, *self.snapped.fusion.in_shape))
-        traced, scores = self.snapped.trace(tensor), {}
+        traced, outputs, scores = self.snapped.trace(tensor), self.snapped(tensor).numpy(), {}
         if labels is not None:
             for stage, model in (("quantized", self.model), ("snapped", self.snapped)):
                 if stage == "quantized" and model is self.snapped:
                     continue
                 scores[stage] = _score(model, tensor, labels)
-        return traced, scores
+        return traced, outputs, scores
 
     def _layers(self, traced, reference, rtl, run):
         from xnorloom.sw.machine.estimate import estimate
@@ -232,4 +236,4 @@ def _compared(layer, traced, reference, rtl, run):
 def _differing(one, other):
     if one.shape != other.shape:
         return max(one.size, other.size)
-    return int((one.astype(np.int64) != other.astype(np.int64)).sum())
+    return int((one != other).sum())
