@@ -128,7 +128,7 @@ class Output(wiring.Component):
                      raw_last.eq(raw.tile_done & tiles.sweep_last & tiles.col_last)]
         m.d.comb += [
             pixels.sweep_last.eq(tiles.sweep_last),
-            tiles.step.eq((pixels.step & pixels.tile_end) | raw.tile_done),
+            tiles.step.eq((pixels.step & pixels.tile_end) | self.raw_done),
             raw.arrived.eq(self.arrived & layer.raw), self.raw_request.eq(raw.request),
             places.step.eq(stepped.valid & stepped.taken),
             places.restart.eq(stepped.valid & stepped.sweep_end),
