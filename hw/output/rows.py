@@ -11,7 +11,59 @@ from ..common.layout import output_layout
 from ..common.turns import last_turn
 from .collect import code_width
 
-__all__ = ["RowQueue"]
+__all__ = ["RowQueue", "pace", "queue_members"]
+
+
+def queue_members(config):
+    """Members of a queue of pixels, see :class:`RowQueue`."""
+    row = config.cols * code_width(config)
+    return {
+        "layer": In(output_layout(config)), "begin": In(1),
+        "row": In(stream.Signature(row, always_ready=True)),
+        "active": Out(1), "first": Out(1), "step": Out(1), "turn_end": Out(1), "codes": Out(row)}
+
+
+def pace(m, queue, share, afresh):
+    """Adds ``first``, ``step`` and ``turn_end`` to a queue: takes its pixels at the pace of what
+    follows.
+
+    Parameters
+    ----------
+    m : Module
+        Where it goes.
+    queue : RowQueue
+        Or what has its members; ``active`` is found elsewhere.
+    share : Value
+        What a step adds to the share of its turn, of which a turn has as many as a tile rows.
+    afresh : list of statements
+        What else a layer begins with.
+    """
+    rows, layer = queue.config.rows, queue.layer
+    with m.If(queue.active):
+        m.d.sync += queue.first.eq(queue.step)
+
+    # A turn ends where the multiples of its share pass a multiple of the rows.
+    passed = Signal(range(2 * rows))
+    m.d.comb += queue.turn_end.eq(reaches(passed, rows))
+    with m.If(queue.step):
+        m.d.sync += passed.eq(Mux(queue.turn_end, passed - rows, passed) + share)
+    writing, ended = Signal(), Signal()
+    m.d.comb += ended.eq(queue.step & queue.turn_end)
+    written = last_turn(m, "plane", layer.map_bits, begin=queue.begin | ended, end=writing)
+    with m.If(written):
+        m.d.sync += writing.eq(0)
+    with m.If(ended):
+        m.d.sync += writing.eq(1)
+    free = Signal()
+    m.d.comb += [free.eq(~queue.turn_end | ~writing | written),
+                 queue.step.eq(queue.active & free)]
+    if queue.config.pool_depth:
+        cycle_end = last_turn(m, "cycle", layer.pool_cycles, begin=queue.begin | queue.step,
+                              end=queue.active)
+        with m.If(layer.pool != 0):
+            m.d.comb += queue.step.eq(queue.active & cycle_end)
+    with m.If(queue.begin):
+        m.d.sync += [*afresh, queue.first.eq(1), passed.eq(share), writing.eq(0)]
 
 
 class RowQueue(wiring.Component):
@@ -48,48 +100,16 @@ class RowQueue(wiring.Component):
     def __init__(self, config, late):
         self.config = config
         self.late = late
-        width = config.cols * code_width(config)
-        super().__init__({
-            "layer": In(output_layout(config)), "begin": In(1),
-            "row": In(stream.Signature(width, always_ready=True)),
-            "active": Out(1), "first": Out(1), "step": Out(1), "turn_end": Out(1),
-            "codes": Out(width),
-        })
+        super().__init__(queue_members(config))
 
     def elaborate(self, platform):
         m = Module()
-        rows, layer = self.config.rows, self.layer
-        waiting = Signal(range(rows + 4))
+        waiting = Signal(range(self.config.rows + 4))
         # A layer with pooling may end before its last pixel does: what is left of it is dropped.
         m.d.comb += self.active.eq((waiting != 0) & ~self.begin)
         with m.If(self.row.valid != self.step):
             m.d.sync += waiting.eq(Mux(self.row.valid, waiting + 1, waiting - 1))
-        with m.If(self.active):
-            m.d.sync += self.first.eq(self.step)
-
-        # A turn ends where the multiples of its share pass a multiple of the rows.
-        passed = Signal(range(2 * rows))
-        m.d.comb += self.turn_end.eq(reaches(passed, rows))
-        with m.If(self.step):
-            m.d.sync += passed.eq(Mux(self.turn_end, passed - rows, passed) + layer.turns)
-        writing, ended = Signal(), Signal()
-        m.d.comb += ended.eq(self.step & self.turn_end)
-        written = last_turn(m, "plane", layer.map_bits, begin=self.begin | ended, end=writing)
-        with m.If(written):
-            m.d.sync += writing.eq(0)
-        with m.If(ended):
-            m.d.sync += writing.eq(1)
-        free = Signal()
-        m.d.comb += [free.eq(~self.turn_end | ~writing | written),
-                     self.step.eq(self.active & free)]
-        if self.config.pool_depth:
-            cycle_end = last_turn(m, "cycle", layer.pool_cycles, begin=self.begin | self.step,
-                                  end=self.active)
-            with m.If(layer.pool != 0):
-                m.d.comb += self.step.eq(self.active & cycle_end)
-        with m.If(self.begin):
-            m.d.sync += [waiting.eq(0), self.first.eq(1), passed.eq(layer.turns),
-                         writing.eq(0)]
+        pace(m, self, self.layer.turns, [waiting.eq(0)])
         self._keep(m)
         return m
 
