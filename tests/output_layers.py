@@ -1,6 +1,6 @@
 """Plain models of what the output does with a layer, divisions and windows spelled out."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from xnorloom.hw.spec.descriptor import MAX_CODE_BITS, descriptor_limits
 
@@ -36,6 +36,8 @@ class Layer:
     before: tuple = (0, 0)
     pooled: tuple = (1, 1)
     pool_cycles: int = 1
+    #: Whether its pixels go two a cycle; None on a machine of one.
+    pairs: bool | None = None
 
     @property
     def pixel_tiles(self):
@@ -107,7 +109,7 @@ class Layer:
     def tile_cycles(self):
         if self.pool != "none":
             return self.rows * self.pool_cycles
-        return max(self.rows, self.map_bits * self.turns)
+        return max(self.rows // 2 if self.pairs else self.rows, self.map_bits * self.turns)
 
     def end(self, lead):
         """Cycles from the last code to the layer's end."""
@@ -141,6 +143,7 @@ class Layer:
             "out_line_banks": places % self.rows, "out_column_banks": self.images % self.rows,
             "out_phase_x_banks": self.phase_banks[1], "out_phase_y_banks": self.phase_banks[0],
             "planes_low": sum(planes[:8]), "planes_high": sum(planes[8:]),
+            **({} if self.pairs is None else {"pixel_pairs": int(self.pairs)}),
         }
 
     def output_map(self, codes):
@@ -183,7 +186,8 @@ class Layer:
 
 
 def random_layer(rng, config, *, pool="none", most=6, tiles=40):
-    """A layer that fits the machine's banks and its line memory, with at most so many tiles."""
+    """A layer that fits the machine's banks and its line memory, with at most so many tiles; in
+    pairs, if it can go so."""
     limits = descriptor_limits(config)
     while True:
         images = rng.choice([1, 1, 2, 3, 5])
@@ -222,7 +226,10 @@ def random_layer(rng, config, *, pool="none", most=6, tiles=40):
         if (map_bits <= limits["map_bits"][1] and layer.depth <= config.activation_depth
                 and layer.col_tiles * layer.pixel_tiles <= tiles
                 and layer.pool_cycles <= limits["pool_cycles"][1]):
-            return layer
+            if config.pixels_per_cycle == 1:
+                return layer
+            return replace(layer, pairs=(pool == "none" and layer.walk % 2 == 0 and stride[1] == 1
+                                         and layer.turns == 1))
 
 
 def _random_pool(rng, pool, size):

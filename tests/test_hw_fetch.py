@@ -31,7 +31,8 @@ def _program(block, words):
     return process
 
 
-@pytest.mark.parametrize("config", [CONFIG, PRESETS["tiny"], PRESETS["wide"]])
+@pytest.mark.parametrize("config", [
+    CONFIG, PRESETS["tiny"], PRESETS["wide"], MachineConfig(rows=4, cols=1, lanes=3, units=2)])
 @pytest.mark.parametrize("first, count", [(0, 9), (4, 3), (8, 1)])
 def test_layers(config, first, count):
     block = DescriptorFetch(config)
@@ -61,8 +62,11 @@ def test_layers(config, first, count):
     watch, faults = recorder(block.fault)
     simulate(block, bench, processes=(_program(block, words), watch))
     assert not faults
+    if config.units % 2:
+        for layer in layers:
+            del layer["pixel_pairs"]
     for layer, expected in zip(taken, layers[first:], strict=False):
-        assert {name: layer[name] for name in DESCRIPTOR.fields} == expected
+        assert {name: layer[name] for name, _field in layer.shape()} == expected
 
 
 def test_every_field_has_its_limits():

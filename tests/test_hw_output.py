@@ -15,7 +15,7 @@ from xnorloom.hw.output.output import OUTPUT_BEGIN_CYCLES, Output
 from xnorloom.hw.spec.config import MachineConfig
 
 SHAPES = [(1, 1, 1, 1, 1), (2, 2, 4, 1, 2), (3, 1, 5, 3, 3), (4, 3, 9, 2, 4), (6, 2, 8, 2, 4),
-          (5, 4, 4, 1, 3), (8, 2, 16, 1, 1)]
+          (5, 4, 4, 1, 3), (8, 2, 16, 1, 1), (2, 2, 2, 2, 1), (4, 2, 4, 4, 3)]
 
 
 def _config(shape, **fields):
@@ -153,6 +153,26 @@ def test_pixels_of_as_few_cycles_as_windows(pool, window, step, before, images):
         reader_pitch=pooled[1], stride=(1, 1), phase_banks=(0, 0), base=3, pool=pool,
         window=window, step=step, before=before, pooled=pooled, pool_cycles=opened)
     _check(config, [(layer, _random_codes(rng, layer))] * 2)
+
+
+@pytest.mark.parametrize("fields", [{}, {"pool_depth": 0, "rescale": False}], ids=str)
+@pytest.mark.parametrize("shape", [
+    (2, 2, 4, 2, 1), (4, 2, 4, 2, 2), (4, 3, 9, 4, 4), (6, 2, 8, 2, 4), (8, 1, 5, 4, 1),
+    (12, 2, 2, 6, 3)], ids=str)
+def test_pixels_in_pairs(shape, fields):
+    """Tiles come in half the time, or as the writer lets them, and end as late as others."""
+    config, rng, layers = _config(shape, **fields), random.Random(str(shape)), []
+    while len(layers) < 8:
+        layer = random_layer(rng, config, most=7)
+        if layer.pairs and layer.pixel_tiles > 2 and (
+                len(layers) % 2 or layer.tile_cycles == config.rows // 2):
+            layers.append(layer)
+    for number, layer in enumerate(layers):
+        gaps = (lambda: 0) if number % 4 else lambda: rng.choice([0, 0, 1, 5])
+        _check(config, [(layer, _random_codes(rng, layer))], gaps)
+    mixed = [layers[0], random_layer(rng, config), layers[1], layers[2],
+             *([random_layer(rng, config, pool="max")] if config.pool_depth else []), layers[3]]
+    _check(config, [(layer, _random_codes(rng, layer)) for layer in mixed])
 
 
 def test_layers_in_a_row():

@@ -242,7 +242,8 @@ def wrong_program(rng, shape):
     if kind == 1:
         wrong = [("tag", 0), ("code_bits", 0), ("map_bits", 9), ("turns", shape.rows + 1),
                  ("last_cols", shape.cols + 1), ("pixel_tiles", 0), ("terms", 0), ("block", 0),
-                 ("out_lines", 0), ("first_line", 1), ("tile_cycles", shape.rows - 1),
+                 ("out_lines", 0), ("first_line", 1),
+                 ("tile_cycles", shape.rows // (1 if shape.units % 2 else 2) - 1),
                  ("needs", 1), ("passes", 0), ("pool", 3), ("out_stride_y", 0),
                  ("out_line_banks", shape.rows)]
         name, value = wrong[int(rng.integers(len(wrong)))]

@@ -1,5 +1,7 @@
 """Limits of descriptor fields: complete, wide enough for every machine, and enforced."""
 
+import dataclasses
+
 import pytest
 from amaranth.hdl import Fragment
 from amaranth.lib import data
@@ -66,7 +68,7 @@ def test_limits_admit_whatever_fits_the_memories(config):
         "block": min(config.parameter_depth, 16 + (1 << config.code_bits) - 1),
         "line_tiles": config.activation_depth, "line_skip": MAX_MAP, "walk": 65535,
         "walk_width": 65535, "out_lines": MAX_MAP, "images": MAX_MAP,
-        "tile_cycles": config.rows * max(8, config.rows),
+        "pixel_pairs": 1, "tile_cycles": config.rows * max(8, config.rows),
         "term_base": config.term_depth - 1, "weight_base": config.weight_depth - 1,
         "col_tile_words": config.weight_depth, "passes": config.scale_depth,
         "scale_base": config.scale_depth - 1, "parameter_base": config.parameter_depth - 1,
@@ -100,6 +102,8 @@ def test_loops_run_at_least_once():
         "pool_stride_y", "pool_cycles", "pool_width", "pool_lines", "pool_open_x", "pool_open_y",
         "out_walk", "out_stride_x", "out_stride_y"}
     assert limits["tile_cycles"][0] == PRESETS["tiny"].rows
+    assert descriptor_limits(MachineConfig(rows=6, cols=1, lanes=4, units=2))["tile_cycles"][0] == 3
+    assert descriptor_limits(MachineConfig(rows=6, cols=1, lanes=4, units=3))["tile_cycles"][0] == 6
     assert all(low == 0 for name, (low, _high) in limits.items()
                if low != 1 and name not in ("tag", "tile_cycles"))
 
@@ -160,12 +164,14 @@ def test_every_field_is_read_by_somebody_or_reserved():
         assert len(set(names)) == len(names)
 
 
+@pytest.mark.parametrize("units", [1, 2])
 @pytest.mark.parametrize("block, names, layout", [
     (Feed, FEED_FIELDS, feed_layout), (Columns, COLUMN_FIELDS, column_layout),
     (Output, OUTPUT_FIELDS, output_layout)])
-def test_every_field_that_a_block_gets_is_read_in_it(monkeypatch, block, names, layout):
+def test_every_field_that_a_block_gets_is_read_in_it(monkeypatch, block, names, layout, units):
     """A field that is only handed on costs its flip-flops for nothing."""
-    config, read, field_of = PRESETS["tiny"], set(), data.View.__getitem__
+    config = dataclasses.replace(PRESETS["tiny"], units=units)
+    read, field_of = set(), data.View.__getitem__
 
     def noted(view, key):
         if view.shape() == layout(config):
@@ -174,7 +180,8 @@ def test_every_field_that_a_block_gets_is_read_in_it(monkeypatch, block, names, 
 
     monkeypatch.setattr(data.View, "__getitem__", noted)
     Fragment.get(block(config), None)
-    assert read == set(names)
+    # Pixels go in pairs only where there are units for both.
+    assert read == set(names) - ({"pixel_pairs"} if units == 1 else set())
 
 
 def test_every_field_is_documented():

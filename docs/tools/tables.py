@@ -71,6 +71,13 @@ def _symbol(value):
     return known.get(value, f"{value:#x}" if value == 0xFFFFFFFF else value)
 
 
+def _least(name):
+    """Smallest legal value of a descriptor field, as an expression of a machine's fields."""
+    least = _symbol(descriptor_limits(SYMBOLIC)[name][0])
+    even = descriptor_limits(dataclasses.replace(SYMBOLIC, rows=26, units=2))[name][0]
+    return "rows // 2 if units % 2 == 0 else rows" if (least, even) == ("rows", 13) else least
+
+
 def _most(name):
     """Largest legal value of a descriptor field, as an expression of a machine's fields."""
     def high(*without):
@@ -230,7 +237,7 @@ def _record(record, limits=None):
             row = [index, bits, f"`{field.name}`" + (" (signed)" if field.signed else ""),
                    field.doc]
             if limits:
-                row += [_symbol(limits[field.name][0]), _most(field.name)]
+                row += [_least(field.name), _most(field.name)]
             rows.append(row)
     heads = ["word", "bits", "field", "meaning"] + (["least", "most"] if limits else [])
     return markdown_table(heads, rows)

@@ -18,10 +18,13 @@ __all__ = ["PairLayout", "TapLayout", "assign_word", "column_layout", "feed_layo
 
 
 def layer_layout(config, fields=None):
-    """Fields of a descriptor, every one as wide as its largest legal value on this machine."""
+    """Fields of a descriptor that this machine reads, every one as wide as its largest legal
+    value."""
     limits = descriptor_limits(config)
+    if config.pixels_per_cycle == 1:
+        del limits["pixel_pairs"]
     return data.StructLayout({name: unsigned(max(1, limits[name][1].bit_length()))
-                              for name in fields or limits})
+                              for name in fields or limits if name in limits})
 
 
 def feed_layout(config):
@@ -69,10 +72,12 @@ PairLayout = record_layout(PAIR)
 
 
 def assign_word(record, view, index, word):
-    """Assignments that fill the fields of word ``index`` of ``record`` in ``view`` from
-    ``word``."""
-    statements = []
+    """Assignments that fill the fields of word ``index`` of ``record`` in ``view``, those that it
+    has, from ``word``."""
+    statements, known = [], {name for name, _field in view.shape()}
     for field in record.words[index]:
+        if field.name not in known:
+            continue
         _, shift = record.place(field.name)
         bits = word[shift:shift + field.bits]
         statements.append(view[field.name].eq(bits.as_signed() if field.signed else bits))

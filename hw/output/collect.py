@@ -8,7 +8,7 @@ from ..common.choice import choose
 from ..common.delay import Delay
 from ..spec.descriptor import descriptor_limits
 
-__all__ = ["TileCollector", "code_width", "columns", "map_width"]
+__all__ = ["TileCollector", "code_width", "columns", "map_width", "pixels_of"]
 
 
 def code_width(config):
@@ -26,13 +26,20 @@ def columns(config, row):
     return [row.word_select(c, len(row) // config.cols) for c in range(config.cols)]
 
 
+def pixels_of(config, row):
+    """What belongs to each of the pixels of a cycle, from the bits of all of them side by side."""
+    return [row.word_select(k, len(row) // config.pixels_per_cycle)
+            for k in range(config.pixels_per_cycle)]
+
+
 class TileCollector(wiring.Component):
     """Brings the skewed code streams of all columns side by side; combinational for the last
     column.
 
     Column c delivers c cycles after column 0; the units of a column deliver one after the other,
     the top one first, which has the first pixels. Tiles follow each other by at least ``rows``
-    cycles, so that never two units deliver at a time.
+    cycles, so that never two units deliver at a time; or, in pairs, by half as many, so that never
+    two units of one half do.
 
     Parameters
     ----------
@@ -45,27 +52,40 @@ class TileCollector(wiring.Component):
         Codes.
     row : Out(stream.Signature(cols * code_width, always_ready=True))
         Codes of all columns, pixel by pixel, with the code of the last column.
+    second : Out(stream.Signature(cols * code_width, always_ready=True))
+        With two pixels a cycle: those of the second half of a tile, and ``row`` has the first.
     """
 
     def __init__(self, config):
         self.config = config
         width = code_width(config)
+        row = Out(stream.Signature(config.cols * width, always_ready=True))
         super().__init__({
             "codes": In(stream.Signature(width, always_ready=True)
                         ).array(config.cols, config.units),
-            "row": Out(stream.Signature(config.cols * width, always_ready=True)),
+            "row": row, **({"second": row} if config.pixels_per_cycle == 2 else {}),
         })
 
     def elaborate(self, platform):
         m = Module()
-        last, row = self.config.cols - 1, []
-        for c, units in enumerate(self.codes):
-            m.submodules[f"deskew_{c}"] = later = Delay(code_width(self.config), last - c)
-            # With one unit, what is not valid is not looked at.
-            m.d.comb += later.i.eq(units[0].payload if len(units) == 1 else choose(
-                (unit.valid, unit.payload) for unit in units))
-            row.append(later.o)
-        valid = Signal(self.config.units)
-        m.d.comb += [valid[u].eq(unit.valid) for u, unit in enumerate(self.codes[last])]
-        m.d.comb += [self.row.valid.eq(valid.any()), self.row.payload.eq(Cat(row))]
+        units = self.config.units
+        if self.config.pixels_per_cycle == 1:
+            self._rows(m, self.row, range(units))
+        else:
+            self._rows(m, self.row, range(units // 2, units))
+            self._rows(m, self.second, range(units // 2), prefix="second_")
         return m
+
+    def _rows(self, m, row, units, prefix=""):
+        """The rows of some units."""
+        last, together = self.config.cols - 1, []
+        for c, column in enumerate(self.codes):
+            later = Delay(code_width(self.config), last - c)
+            m.submodules[f"{prefix}deskew_{c}"] = later
+            # With one unit, what is not valid is not looked at.
+            m.d.comb += later.i.eq(column[units[0]].payload if len(units) == 1 else choose(
+                (column[u].valid, column[u].payload) for u in units))
+            together.append(later.o)
+        valid = Signal(len(units), name=f"{prefix}valid")
+        m.d.comb += [bit.eq(self.codes[last][u].valid) for bit, u in zip(valid, units)]
+        m.d.comb += [row.valid.eq(valid.any()), row.payload.eq(Cat(together))]

@@ -8,7 +8,8 @@ from ..common.delay import Delay
 from ..common.layout import output_layout
 from ..memory.activations import WriteSignature
 from ..spec.descriptor import POOLS
-from .collect import TileCollector, code_width
+from .collect import TileCollector, code_width, columns, pixels_of
+from .pairs import PairQueue
 from .pixels import PixelWalker
 from .place import PLACE_LATENCY, PlaceWalker
 from .planes import PlaneTable
@@ -121,8 +122,8 @@ class Output(wiring.Component):
         wiring.connect(m, raw.o, wiring.flipped(self.raw))
         wiring.connect(m, writer.write, wiring.flipped(self.write))
 
-        pixel = writer.pixel
-        stepped, flags = self._pixels(m, begin, collector, pixels, tiles, table)
+        planes, pixel = pixels_of(config, table.planes), writer.pixel
+        stepped, flags = self._pixels(m, begin, collector, pixels, tiles, table, writer)
         # That a raw tile has left comes from the far end of the link: a cycle to cross the chip.
         m.d.sync += [self.raw_done.eq(raw.tile_done),
                      raw_last.eq(raw.tile_done & tiles.sweep_last & tiles.col_last)]
@@ -132,15 +133,17 @@ class Output(wiring.Component):
             raw.arrived.eq(self.arrived & layer.raw), self.raw_request.eq(raw.request),
             places.step.eq(stepped.valid & stepped.taken),
             places.restart.eq(stepped.valid & stepped.sweep_end),
-            writer.valid.eq(flags.valid), pixel.planes.eq(table.planes),
+            writer.valid.eq(flags.valid), pixel.planes.eq(planes[0]),
             pixel.place.eq(places.place), pixel.granules.eq(places.granules),
             pixel.written.eq(flags.written), pixel.turn_end.eq(flags.turn_end),
             pixel.col_last.eq(flags.col_last), pixel.last.eq(flags.sweep_end & flags.col_last),
             self.fault.eq(writer.fault), self.layer.ready.eq(writer.done | raw_last),
         ]
+        if config.pixels_per_cycle == 2:
+            m.d.comb += [writer.second.planes.eq(planes[1]), writer.second.place.eq(places.second)]
         return m
 
-    def _pixels(self, m, begin, collector, pixels, tiles, table):
+    def _pixels(self, m, begin, collector, pixels, tiles, table, writer):
         """Pixels, or pooled ones, on their way from the columns to the table of planes.
 
         Returns
@@ -150,12 +153,15 @@ class Output(wiring.Component):
         """
         config, layer = self.config, self.layer.payload
         pools = config.pool_depth > 0
-        m.submodules.rows = rows = RowQueue(
+        queue = RowQueue if config.pixels_per_cycle == 1 else PairQueue
+        m.submodules.rows = rows = queue(
             config, WINDOW_LATENCY + CODES_LATE if pools else PLACE_LATENCY)
         m.submodules.walked = walked = Delay(_Flags, WINDOW_LATENCY if pools else 0)
         m.submodules.stepped = stepped = Delay(_Flags, POOL_LATENCY - PLACE_LATENCY if pools else 0)
         m.submodules.flags = later = Delay(_Flags, PLACE_LATENCY)
-        known = walked.i
+        known, (found, *second) = walked.i, pixels_of(config, table.codes)
+        for codes in second:
+            self._second(m, collector, rows, pixels, codes, writer.second.written)
         wiring.connect(m, collector.row, rows.row)
         m.d.comb += [
             rows.layer.eq(layer), rows.begin.eq(begin), pixels.step.eq(rows.step),
@@ -166,12 +172,27 @@ class Output(wiring.Component):
         if pools:
             with m.If(layer.pool != POOLS["none"]):
                 m.d.comb += [known.valid.eq(rows.active & rows.first), known.turn_end.eq(1)]
-            self._pool(m, begin, rows, pixels, table, stepped.i)
+            self._pool(m, begin, rows, pixels, found, stepped.i)
         else:
-            m.d.comb += table.codes.eq(rows.codes)
+            m.d.comb += found.eq(rows.codes)
         return stepped.o, later.o
 
-    def _pool(self, m, begin, rows, pixels, table, known):
+    def _second(self, m, collector, rows, pixels, found, written):
+        """The second pixels of pairs pass by the pool."""
+        config, pools = self.config, self.config.pool_depth > 0
+        m.submodules.second = codes = Delay(len(rows.second), POOL_LATENCY - CODES_LATE if pools
+                                            else 0)
+        m.submodules.second_written = alive = Delay(1, WINDOW_LATENCY + POOL_LATENCY if pools
+                                                    else PLACE_LATENCY)
+        wiring.connect(m, collector.second, rows.second_row)
+        m.d.comb += [
+            codes.i.eq(rows.second), written.eq(alive.o),
+            alive.i.eq(pixels.second & self.layer.payload.pixel_pairs),
+            *(code.eq(each) for code, each in zip(columns(config, found), columns(config, codes.o),
+                                                  strict=True)),
+        ]
+
+    def _pool(self, m, begin, rows, pixels, found, known):
         """Pixels visit windows, and codes meet; what is known of a pixel becomes what is known of
         the window that it completes."""
         config, layer = self.config, self.layer.payload
@@ -183,7 +204,7 @@ class Output(wiring.Component):
             windows.first.eq(rows.first), windows.step.eq(rows.step),
             windows.line_end.eq(pixels.line_end), windows.sweep_end.eq(pixels.sweep_end),
             alive.i.eq(pixels.alive), pool.layer.eq(layer), pool.visit.eq(windows.visit),
-            pool.alive.eq(alive.o), pool.codes.eq(rows.codes), table.codes.eq(pool.pooled),
+            pool.alive.eq(alive.o), pool.codes.eq(rows.codes), found.eq(pool.pooled),
         ]
         with m.If(layer.pool != POOLS["none"]):
             m.d.comb += [known.taken.eq(windows.visit.complete),

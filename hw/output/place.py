@@ -52,7 +52,8 @@ class PlaceWalker(wiring.Component):
 
     The layout is that of :mod:`hw.spec.descriptor`: every loop of it, image, horizontal phase,
     column, vertical phase and line, keeps the place at which its turn began, so that no division by
-    stride or rows is ever needed. A line has ``out_walk`` places.
+    stride or rows is ever needed. A line has ``out_walk`` places. In pairs a step moves on by two
+    pixels, which lie in banks next to each other.
 
     In the cycle of a step it is found which loop goes on, in the next one the bank, and then the
     address. Latency is ``PLACE_LATENCY`` cycles; throughput is one pixel per cycle. The first step
@@ -73,6 +74,8 @@ class PlaceWalker(wiring.Component):
         Behind the pixel, or this cycle, comes pixel 0 of the next sweep.
     place : Out(OutputPlace)
         Place of the pixel, in the word of the sweep.
+    second : Out(OutputPlace)
+        With two pixels a cycle: place of the second pixel of a pair.
     granules : Out(granules)
         The granule of the word that is the sweep's, one bit for each there is.
     """
@@ -82,6 +85,7 @@ class PlaceWalker(wiring.Component):
         super().__init__({
             "layer": In(output_layout(config)), "begin": In(1), "step": In(1), "restart": In(1),
             "place": Out(OutputPlace(config)), "granules": Out(config.granules),
+            **({"second": Out(OutputPlace(config))} if config.pixels_per_cycle == 2 else {}),
         })
 
     def elaborate(self, platform):
@@ -90,15 +94,22 @@ class PlaceWalker(wiring.Component):
         m.d.sync += restart.eq(self.begin)
         sweep = restart | self.restart
         layer, new_line = self.layer, sweep | (self.step & line_end)
-        m.d.comb += line_end.eq(last_turn(m, "place", layer.out_walk, begin=sweep, end=self.step))
+        walk, pixels, most = layer.out_walk, 1, max(self.config.rows, 2)
+        if self.config.pixels_per_cycle == 2:
+            walk = Mux(layer.pixel_pairs, walk >> 1, walk)
+            pixels, most = Mux(layer.pixel_pairs, 2, 1), self.config.rows + 1
+        m.d.comb += line_end.eq(last_turn(m, "place", walk, begin=sweep, end=self.step))
         image_end = last_turn(m, "image", layer.images, begin=new_line, end=self.step)
+        if self.config.pixels_per_cycle == 2:
+            # All pixels of a line are next to each other, those of different columns, too.
+            image_end = image_end & ~layer.pixel_pairs
         last_phase_x = last_turn(m, "phase_x", layer.out_stride_x, begin=new_line,
                                  end=self.step & image_end)
         last_phase_y = last_turn(m, "phase_y", layer.out_stride_y, begin=sweep,
                                  end=self.step & line_end)
         column_end = image_end & last_phase_x
         loops = (
-            _Loop(~image_end & ~line_end, 1, 1, 0),
+            _Loop(~image_end & ~line_end, 1, pixels, 0),
             _Loop(image_end & ~last_phase_x & ~line_end, image_end | line_end,
                   layer.out_phase_x_banks, layer.out_phase_x),
             _Loop(column_end & ~line_end, column_end | line_end,
@@ -107,7 +118,7 @@ class PlaceWalker(wiring.Component):
             _Loop(line_end & last_phase_y, line_end & last_phase_y,
                   layer.out_line_banks, layer.out_line_words),
         )
-        move, banks = Signal(_Move()), Signal(range(max(self.config.rows, 2)))
+        move, banks = Signal(_Move()), Signal(range(most))
         words = Signal(range(2 * self.config.activation_depth))
         m.d.sync += [
             move.sweep.eq(sweep), move.goes.eq(Cat(~sweep & loop.goes for loop in loops)),
@@ -136,6 +147,8 @@ class PlaceWalker(wiring.Component):
                 m.d.sync += here.eq(Mux(wraps, bank - rows, bank))
         with m.If(move.sweep):
             m.d.sync += [here.eq(0) for here in cursors]
+        if self.config.pixels_per_cycle == 2:
+            m.d.sync += self.second.bank.eq(Mux(cursors[0] == rows - 1, 0, cursors[0] + 1))
         later, all_words = Signal(_Move()), Signal(len(self.place.address))
         m.d.sync += [self.place.bank.eq(cursors[0]), later.eq(move),
                      all_words.eq(words + Mux(wraps, self.layer.out_tile_words, 0))]
@@ -152,6 +165,9 @@ class PlaceWalker(wiring.Component):
             moved.eq(choose(zip(move.goes, cursors)) + words),
             self.place.address.eq(cursors[0]),
         ]
+        if config.pixels_per_cycle == 2:
+            m.d.comb += self.second.address.eq(
+                cursors[0] + Mux(self.second.bank == 0, self.layer.out_tile_words, 0))
         with m.If(move.sweep):
             m.d.comb += moved.eq(origin)
         for ends, here in zip(move.ends, cursors):

@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from ..common.layout import output_layout
 from ..spec.descriptor import MAX_CODE_BITS
-from .collect import columns, map_width
+from .collect import columns, map_width, pixels_of
 
 __all__ = ["PlaneTable"]
 
@@ -14,7 +14,7 @@ __all__ = ["PlaneTable"]
 class PlaneTable(wiring.Component):
     """Looks up the planes of a code of at most 4 bits; the digits above are planes of their own.
 
-    Combinational. A table in LUT RAM, one copy per column, takes an eighth of the multiplexers that
+    Combinational. A table in LUT RAM, one copy per code, takes an eighth of the multiplexers that
     would choose among the layer's fields; it is filled within 17 cycles from the layer's begin.
 
     Parameters
@@ -26,13 +26,14 @@ class PlaneTable(wiring.Component):
     -------
     layer : In(output_layout), begin : In(1)
         The layer, and its first cycle.
-    codes : In(cols * map_width), planes : Out(cols * map_width)
-        Codes of a pixel, and for every one of them the bits of its planes, plane 0 lowest.
+    codes : In(pixels_per_cycle * cols * map_width), planes : Out(the same)
+        Codes of a pixel, or of two, and for every one of them the bits of its planes, plane 0
+        lowest.
     """
 
     def __init__(self, config):
         self.config = config
-        width = config.cols * map_width(config)
+        width = config.pixels_per_cycle * config.cols * map_width(config)
         super().__init__({"layer": In(output_layout(config)), "begin": In(1),
                           "codes": In(width), "planes": Out(width)})
 
@@ -54,7 +55,8 @@ class PlaneTable(wiring.Component):
         m.d.comb += [write.addr.eq(code),
                      write.data.eq(entries.word_select(code, MAX_CODE_BITS))]
         found = []
-        for value in columns(config, self.codes):
+        for value in (code for pixel in pixels_of(config, self.codes)
+                      for code in columns(config, pixel)):
             read = table.read_port(domain="comb")
             m.d.comb += read.addr.eq(value[:low])
             found.append(Cat(read.data, value[low:]))

@@ -13,7 +13,7 @@ from ..memory.activations import WriteSignature
 from .collect import columns, map_width
 from .place import OutputPlace
 
-__all__ = ["OutputPixel", "Writer"]
+__all__ = ["OutputPixel", "SecondPixel", "Writer"]
 
 
 class OutputPixel(data.StructLayout):
@@ -29,6 +29,15 @@ class OutputPixel(data.StructLayout):
             "granules": config.granules, "written": 1, "turn_end": 1, "col_last": 1, "last": 1})
 
 
+class SecondPixel(data.StructLayout):
+    """The second pixel of a pair, of which all that is not told here is that of the first; see
+    :class:`OutputPixel`. Where there is no pair it is not ``written``."""
+
+    def __init__(self, config):
+        pixel = OutputPixel(config)
+        super().__init__({name: pixel[name].shape for name in ("planes", "place", "written")})
+
+
 class _Held(data.StructLayout):
     """The pixel of a turn that goes into one bank. An address that lies outside keeps doing so, in
     one bit."""
@@ -41,10 +50,10 @@ class _Held(data.StructLayout):
 class Writer(wiring.Component):
     """Assembles turns, and writes one plane of all pixels of a turn per cycle.
 
-    Pixels come one by one, so each goes into the register of its bank, and nothing has to cross
-    when all are written. A turn is written while the next one is assembled: plane p, ``p + 3``
-    cycles after the pixel that ended it. The first column tile of a word clears the rest of it, so
-    lanes without a channel always hold 0.
+    Pixels come one by one, or two by two for different banks, so each goes into the register of its
+    bank, and nothing has to cross when all are written. A turn is written while the next one is
+    assembled: plane p, ``p + 3`` cycles after the pixel that ended it. The first column tile of a
+    word clears the rest of it, so lanes without a channel always hold 0.
 
     Parameters
     ----------
@@ -58,6 +67,8 @@ class Writer(wiring.Component):
     valid : In(1), pixel : In(OutputPixel)
         Pixels in order. Those of a turn that are written go to different banks. One that ends a
         turn comes at least ``map_bits`` cycles after the one before.
+    second : In(SecondPixel)
+        With two pixels a cycle: the one behind it.
     write : Out(WriteSignature)
         Write port of the activation banks.
     done : Out(1)
@@ -72,6 +83,7 @@ class Writer(wiring.Component):
             "layer": In(output_layout(config)), "begin": In(1),
             "valid": In(1), "pixel": In(OutputPixel(config)),
             "write": Out(WriteSignature(config)), "done": Out(1), "fault": Out(1),
+            **({"second": In(SecondPixel(config))} if config.pixels_per_cycle == 2 else {}),
         })
 
     def elaborate(self, platform):
@@ -85,12 +97,13 @@ class Writer(wiring.Component):
         with m.If(whole | self.begin):
             m.d.sync += written.eq(0)
         for b, held in enumerate(coming):
-            with m.If(self.valid & (pixel.place.bank == b) & pixel.written):
-                m.d.sync += [
-                    written[b].eq(1), held.planes.eq(pixel.planes),
-                    held.address.eq(Cat(pixel.place.address[:inside],
-                                        pixel.place.address[inside:].any())),
-                ]
+            for each in (pixel, *([self.second] if config.pixels_per_cycle == 2 else [])):
+                with m.If(self.valid & (each.place.bank == b) & each.written):
+                    m.d.sync += [
+                        written[b].eq(1), held.planes.eq(each.planes),
+                        held.address.eq(Cat(each.place.address[:inside],
+                                            each.place.address[inside:].any())),
+                    ]
         known = Signal(data.StructLayout({"granules": config.granules, "col_last": 1, "last": 1}))
         shown = Signal.like(known)
         m.d.sync += [whole.eq(self.valid & pixel.turn_end), known.granules.eq(pixel.granules),

@@ -120,6 +120,12 @@ class MachineConfig:
         return self.rows // self.units
 
     @property
+    def pixels_per_cycle(self):
+        """Pixels of a tile that feed and output can take in a cycle: 2 where ``units`` is even, as
+        then the units of each half of a tile deliver at the same time as those of the other."""
+        return 1 if self.units % 2 else 2
+
+    @property
     def granules(self):
         """Column tiles that fill one word of an activation bank: ``lanes / cols``."""
         return self.lanes // self.cols

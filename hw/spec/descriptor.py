@@ -101,8 +101,10 @@ DESCRIPTOR = Record(
     (Field("out_lines", 12, "lines of the map of accumulators"),
      Field("first_line", 12, "reserved for maps cut into strips; 0")),
     (Field("tile_cycles", 16, "least cycles from one tile's last step to the next tile's: rows, "
-                              "twice that with borders, or what the output needs"),
-     Field("images", 12, "images of the batch: column places of a pixel")),
+                              "half that in pairs, twice that with borders, or what the output "
+                              "needs"),
+     Field("images", 12, "images of the batch: column places of a pixel"),
+     Field("pixel_pairs", 1, "1: pixels of a tile go two a cycle; not read where units is odd")),
     (Field("term_base", 16, "first entry in the term table"),
      Field("needs", 16, "reserved for sections that must have come; 0")),
     (Field("weight_base", 16, "first weight word of column tile 0"),
@@ -170,7 +172,7 @@ OUTPUT_FIELDS = (
     "pool_open_y", "out_walk", "out_stride_x", "out_stride_y", "out_base", "out_tile_words",
     "out_plane_words", "out_column_words", "out_phase_x", "out_phase_y", "out_line_words",
     "out_line_banks", "out_column_banks", "out_phase_x_banks", "out_phase_y_banks", "planes_low",
-    "planes_high")
+    "planes_high", "pixel_pairs")
 """Fields of a descriptor that the output reads."""
 
 TERM = Record(
@@ -220,7 +222,7 @@ def descriptor_limits(config):
     """Smallest and largest legal value of every descriptor field on one machine.
 
     The gateware refuses a descriptor outside these limits and needs no more bits for a field than
-    its largest value.
+    its largest value. A machine of one pixel a cycle takes any ``pixel_pairs`` and reads none.
 
     Returns
     -------
@@ -249,7 +251,8 @@ def descriptor_limits(config):
         "pixel_tiles": (1, (1 << 20) - 1),
         "walk": (1, (1 << 16) - 1), "walk_width": (1, (1 << 16) - 1),
         "out_lines": (1, MAX_MAP), "first_line": (0, 0),
-        "tile_cycles": (config.rows, (1 << 16) - 1), "images": (1, MAX_MAP), "needs": (0, 0),
+        "tile_cycles": (config.rows // config.pixels_per_cycle, (1 << 16) - 1),
+        "images": (1, MAX_MAP), "pixel_pairs": (0, 1), "needs": (0, 0),
         "term_base": (0, terms), "weight_base": (0, weights), "col_tile_words": (1, weights),
         "passes": (1, scales), "scale_base": (0, scales), "parameter_base": (0, parameters),
         "shift": (0, len(RESCALE_SHIFTS) - 1 if wide else 0), "down": (0, 0),
