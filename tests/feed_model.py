@@ -103,7 +103,8 @@ def record(fields, **values):
 def random_layer(rng, config, *, most_tiles=6, most_sweeps=3, once=0.3):
     """A layer and its three tables; where it reads is up to the caller.
 
-    ``once``: how often a term is a single step.
+    ``once``: how often a term is a single step. Where the machine can, about half of them are in
+    pairs.
     """
     terms_per_tile, columns = rng.randint(1, 3), rng.randint(1, most_sweeps)
     period = rng.choice([1, 1, 2, 3])
@@ -111,11 +112,14 @@ def random_layer(rng, config, *, most_tiles=6, most_sweeps=3, once=0.3):
     width, lines = rng.randint(1, 7), rng.randint(1, 5)
     walk = rng.choice([width * images, width * images + rng.randrange(8)])
     tiles = rng.randint(1, most_tiles)
-    limit = 3 if config.border_classes else 0
+    paired = config.pixels_per_cycle == 2 and rng.random() < 0.5
+    walk += walk % 2 if paired else 0
+    least = config.rows // 2 if paired else config.rows
+    limit = 3 if config.border_classes and not paired else 0
     left, top = rng.randint(0, min(limit, width)), rng.randint(0, min(limit, lines))
     layer = {
         "raw": 0, "rescale": 0, "block": rng.randint(1, 20),
-        "tile_cycles": config.rows + rng.choice([0, 0, 3, 20]), "col_tiles": columns,
+        "tile_cycles": least + rng.choice([0, 0, 3, 20]), "col_tiles": columns,
         "term_period": period, "pixel_tiles": tiles, "terms": terms_per_tile,
         "line_tiles": rng.randint(1, 4), "line_skip": rng.choice([0, 1, 2]), "walk": walk,
         "walk_width": width * images, "out_lines": lines, "images": images,
@@ -123,6 +127,8 @@ def random_layer(rng, config, *, most_tiles=6, most_sweeps=3, once=0.3):
         "col_tile_words": rng.randint(1, 40), "border_left": left, "border_top": top,
         "border_right": rng.randint(0, min(limit - left, width - left)),
         "border_bottom": rng.randint(0, min(limit - top, lines - top))}
+    if config.pixels_per_cycle == 2:
+        layer["pixel_pairs"] = int(paired)
     count = layer["term_base"] + -(-columns // period) * terms_per_tile
     terms = [record(TERM, **_random_term(rng, rng.random() < once)) for _ in range(count)]
     taps = [_random_tap(rng, config.rows, width * images, lines) for _ in range(40)]

@@ -21,7 +21,8 @@ class GateModel:
         self.load = layer["block"] + PARAMETER_CYCLES
         #: First cycle in which a step of that kind may go.
         self.drain, self.input = 0, self.load
-        self.tile = first_issue_cycles(config) - 1 + config.rows
+        self.tile = first_issue_cycles(config) - 1 + (
+            config.rows // 2 if layer.get("pixel_pairs") else config.rows)
         self.pending, self.fresh = False, True
 
     def why_not(self, cycle, pass_last, tile_last):
@@ -49,7 +50,7 @@ class GateModel:
 
 
 @pytest.mark.parametrize("raw, rescale", [(0, 0), (1, 0), (0, 1)])
-@pytest.mark.parametrize("rows, units", [(1, 1), (2, 1), (3, 3), (5, 1), (8, 2), (32, 1)])
+@pytest.mark.parametrize("rows, units", [(1, 1), (2, 1), (3, 3), (5, 1), (8, 2), (2, 2), (32, 1)])
 def test_distances(rows, units, raw, rescale):
     config = MachineConfig(rows=rows, cols=1, lanes=4, units=units)
     gate = StepGate(config)
@@ -60,6 +61,9 @@ def test_distances(rows, units, raw, rescale):
         for number in range(8):
             layer = {"raw": raw, "rescale": rescale, "block": (1, 2, 30, 200)[number // 2],
                      "tile_cycles": rows + (0, 1, 20, 3)[number % 4]}
+            if config.pixels_per_cycle == 2:
+                layer["pixel_pairs"] = int(not raw and number % 3 == 0)
+                layer["tile_cycles"] -= layer["pixel_pairs"] * rows // 2
             model = GateModel(config, layer)
             step, busy = None, 1.0 if number % 2 else 0.5
             ctx.set(gate.layer, layer)

@@ -47,7 +47,8 @@ def _walk(config, layers, rng):
     for layer in layers:
         cycles.append([(block.layer, {name: layer[name] for name in layer}), (block.begin, 1),
                        (block.advance, 0)])
-        gap = rows - 1
+        least = rows // 2 if layer.get("pixel_pairs") else rows
+        gap = least - 1
         for _column in range(layer["col_tiles"]):
             for tile in range(layer["pixel_tiles"]):
                 cycles += [[(block.begin, 0), (block.advance, 0),
@@ -55,7 +56,7 @@ def _walk(config, layers, rng):
                 last = tile == layer["pixel_tiles"] - 1
                 cycles.append([(block.begin, 0), (block.advance, 1), (block.restart, last)])
                 shown.append((len(cycles), layer, tile))
-                gap = rows - 1 + rng.choice([0, 0, 0, 1, 5])
+                gap = least - 1 + rng.choice([0, 0, 0, 1, 5])
         cycles += [[(block.begin, 0), (block.advance, 0)]] * 2
     fields = ["lines", "place", "alive"]
     outputs = [block.classes, block.origin.line, block.origin.place, *(
@@ -79,7 +80,7 @@ def _check(config, layers, rng):
             # Far below the map the lines may begin anew, for nothing lives there.
             assert found[2] == expected[2], (layer, tile, row)
             assert found == expected or not expected[2], (layer, tile, row)
-            if config.border_classes and at["alive"]:
+            if config.border_classes and at["alive"] and not layer.get("pixel_pairs"):
                 assert at["class"] == border_class(layer, *expected[:2]), (layer, tile, row)
 
 
@@ -89,6 +90,18 @@ def test_every_row_of_every_tile(rows, classes):
     config = MachineConfig(rows=rows, cols=1, lanes=1, border_classes=classes)
     rng = random.Random(rows)
     _check(config, [random_layer(rng, config, most_tiles=12)[0] for _ in range(40)], rng)
+
+
+@pytest.mark.parametrize("rows, units", [(2, 2), (4, 2), (4, 4), (6, 2), (8, 4)])
+def test_tiles_in_pairs_come_in_half_the_time(rows, units):
+    config = MachineConfig(rows=rows, cols=1, lanes=1, units=units)
+    rng = random.Random(rows + units)
+    layers = [random_layer(rng, config, most_tiles=12)[0] for _ in range(120)]
+    paired = [layer for layer in layers if layer["pixel_pairs"]]
+    assert {layer["walk_width"] % 2 for layer in paired} == {0, 1}
+    assert any(layer["walk_width"] == 1 for layer in paired)
+    assert 40 < len(paired) < 80
+    _check(config, layers, rng)
 
 
 def test_long_lines_and_many_of_them():
@@ -103,6 +116,11 @@ def test_long_lines_and_many_of_them():
             "border_right": 0, "border_top": 0, "border_bottom": 3, "out_lines": 2050,
             "pixel_tiles": 1100, "col_tiles": 2}
     _check(config, [wide, high], rng)
+    twin = MachineConfig(rows=4, cols=1, lanes=1, units=2)
+    pairs = {**wide, "walk": 1004, "walk_width": 999, "border_right": 0, "border_top": 0,
+             "border_bottom": 0, "pixel_pairs": 1}
+    high |= {"walk": 2, "border_left": 0, "border_bottom": 0, "pixel_pairs": 1}
+    _check(twin, [pairs, high], rng)
 
 
 def test_lines_of_the_largest_map_end_for_good():

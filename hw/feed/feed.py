@@ -55,7 +55,8 @@ class Feed(wiring.Component):
         Weight bank of column 0: ``valid`` and ``address``, one cycle after ``read``.
     classes : Out(stream.Signature(ArrayLayout(4, rows), always_ready=True))
         Of every tile, in the order of tiles: border class of every row, 4 * line class + column
-        class; of a virtual pixel it means nothing. On a machine with border classes only.
+        class; of a virtual pixel, and in a layer in pairs, it means nothing. On a machine with
+        border classes only.
     probe : In(ProbeSignature)
         Host read of one activation entry.
     busy, stalled_on_drain, stalled_on_input, stalled_on_output : Out(1)

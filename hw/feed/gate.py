@@ -23,8 +23,8 @@ class StepGate(wiring.Component):
     * In a raw layer, behind a step that ends a tile, a step that ends a pass issues no sooner than
       the cycle after ``raw_done``.
     * A step that ends a tile keeps ``tile_cycles`` from the one before; the first one issues no
-      sooner than in cycle ``first_issue_cycles - 1 + rows``, as the positions of the second tile
-      are not there before.
+      sooner than in cycle ``first_issue_cycles - 1 + rows``, or, in pairs, ``rows / 2``, as the
+      positions of the second tile are not there before.
 
     Parameters
     ----------
@@ -63,6 +63,9 @@ class StepGate(wiring.Component):
         load_cycles = layer.block + PARAMETER_CYCLES
         fresh, fresh_next, raw_late, raw_next = Signal(), Signal(), Signal(), Signal()
         rescaled = rescale_cycles(self.config)
+        positions = self.config.rows
+        if self.config.pixels_per_cycle == 2:
+            positions = Mux(layer.pixel_pairs, positions // 2, positions)
         drain_late, drain_next = _distance(m, "drain", rescaled, [
             (pass_end, Mux(layer.rescale & self.tile_last, rescaled, drain_cycles)),
             (self.begin, 1)])
@@ -71,7 +74,7 @@ class StepGate(wiring.Component):
                 ((pass_end & fresh) | self.begin, load_cycles)])
         tile_late, _ = _distance(m, "tile", 1 << len(layer.tile_cycles), [
             (tile_end, layer.tile_cycles),
-            (self.begin, first_issue_cycles(self.config) - 1 + self.config.rows)])
+            (self.begin, first_issue_cycles(self.config) - 1 + positions)])
         m.d.comb += [
             fresh_next.eq(self.begin | Mux(pass_end, self.sweep_last, fresh)),
             raw_next.eq(~self.begin & Mux(tile_end, layer.raw, raw_late & ~self.raw_done)),

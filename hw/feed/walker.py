@@ -1,6 +1,6 @@
 """Walks the virtual pixels for the feed: where on the map each row of a tile is."""
 
-from amaranth.hdl import Module, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
@@ -54,7 +54,8 @@ class FeedWalker(wiring.Component):
     """Positions of all rows of a tile, prepared one per cycle under the tile before.
 
     ``rows`` cycles after ``begin`` or ``advance`` the next tile can be shown: tiles are at least
-    that far apart.
+    that far apart. In a layer in pairs two places of a line are prepared per cycle, and half the
+    cycles do.
 
     Parameters
     ----------
@@ -73,7 +74,7 @@ class FeedWalker(wiring.Component):
     origin : Out(Origin), positions : Out(Position).array(rows)
         The tile shown.
     raster : Out(RasterSignature)
-        What the raster does, for those who count along.
+        What the raster does, for those who count along; in pairs nobody does.
     """
 
     def __init__(self, config):
@@ -94,25 +95,32 @@ class FeedWalker(wiring.Component):
         with m.If(step):
             m.d.sync += fresh.eq(0)
         with m.If(self.begin | self.advance):
-            m.d.sync += [left.eq(rows - 2), filling.eq(rows > 1), fresh.eq(1)]
+            m.d.sync += [left.eq(self._by_step(rows - 2, rows // 2 - 2)),
+                         filling.eq(self._by_step(rows > 1, rows > 2)), fresh.eq(1)]
 
-        position, pixel = self._pixel(m, step)
+        position, beside, pixel = self._pixel(m, step)
         begins, coming = Signal(Origin(self.config)), [
             Signal(Position(self.config), name=f"coming_{r}") for r in range(rows - 1)]
         with m.If(step & fresh):
             m.d.sync += begins.eq(pixel)
-        # The last row of a tile comes straight from the raster.
-        following = [*coming[1:], position]
+        # The last rows of a tile come straight from the raster.
+        tile = [self._by_step(one, two) for one, two in zip(
+            [*coming, position], [*coming, position, beside][1:], strict=True)]
         with m.If(step):
-            m.d.sync += [kept.eq(new) for kept, new in zip(coming, following, strict=False)]
+            m.d.sync += [kept.eq(new) for kept, new in zip(coming, tile[1:], strict=True)]
         with m.If(self.advance):
-            m.d.sync += self.origin.eq(begins if rows > 1 else pixel)
-            m.d.sync += [shown.eq(new) for shown, new in zip(
-                self.positions, [*coming, position], strict=True)]
+            m.d.sync += self.origin.eq(self._by_step(begins if rows > 1 else pixel,
+                                                     begins if rows > 2 else pixel))
+            m.d.sync += [shown.eq(new) for shown, new in zip(self.positions, tile, strict=True)]
         return m
 
+    def _by_step(self, one, two):
+        """What holds for steps of one pixel, or, in a layer in pairs, of two."""
+        return Mux(self.layer.pixel_pairs, two, one) if self.config.pixels_per_cycle == 2 else one
+
     def _pixel(self, m, step):
-        """The raster: the pixel whose turn it is, as one of its tile and on its own."""
+        """The raster: the pixel whose turn it is, as one of its tile, the one behind it in a pair,
+        and the first of them on its own."""
         config, layer = self.config, self.layer
         position, pixel = Signal(Position(config)), Signal(Origin(config))
         first, line_end, new_line = Signal(), Signal(), Signal()
@@ -127,19 +135,38 @@ class FeedWalker(wiring.Component):
         line_next, column_alive, line_alive = Signal.like(pixel.line), Signal(), Signal()
         with m.If(step):
             m.d.sync += [place.eq(place_next), place_next.eq(place_after),
-                         place_after.eq(place_after + 1), line_end.eq(place_after == layer.walk),
+                         place_after.eq(place_after + self._by_step(1, 2)),
+                         line_end.eq(place_after == layer.walk),
                          column_alive.eq(column_alive & (place_next != layer.walk_width))]
             with m.If(line_end):
                 m.d.sync += [pixel.line.eq(line_next), line_next.eq(line_next + 1),
                              line_alive.eq(line_alive & (line_next != layer.out_lines)),
                              position.lines.eq(position.lines + 1)]
         with m.If(new_line):
-            m.d.sync += [place.eq(0), place_next.eq(1), place_after.eq(2),
-                         line_end.eq(layer.walk == 1), column_alive.eq(1)]
+            m.d.sync += [place.eq(0), place_next.eq(self._by_step(1, 2)),
+                         place_after.eq(self._by_step(2, 4)),
+                         line_end.eq(layer.walk == self._by_step(1, 2)), column_alive.eq(1)]
         with m.If(first):
             m.d.sync += [pixel.line.eq(0), line_next.eq(1), line_alive.eq(1)]
         with m.If(self.begin | self.advance):
             m.d.sync += position.lines.eq(0)
         m.d.comb += [position.place.eq(place), position.alive.eq(column_alive & line_alive)]
-        return position, pixel
+        beside = Signal(Position(config))
+        if config.pixels_per_cycle == 2:
+            both_alive = self._both_alive(m, step, new_line, place_next, column_alive)
+            m.d.comb += [beside.eq(position), beside.place[0].eq(1),
+                         beside.alive.eq(both_alive & line_alive)]
+        return position, beside, pixel
+
+    def _both_alive(self, m, step, new_line, place_next, column_alive):
+        """Whether both columns of a pair are on the map: of an odd width the last one is alone."""
+        layer, both = self.layer, Signal(name="both_alive")
+        whole = Cat(layer.walk_width[0] & ~layer.pixel_pairs, layer.walk_width[1:])
+        with m.If(step):
+            end = place_next == whole
+            m.d.sync += [both.eq(both & ~end),
+                         column_alive.eq(both & (~end | (layer.walk_width[0] & layer.pixel_pairs)))]
+        with m.If(new_line):
+            m.d.sync += [both.eq(whole.any()), column_alive.eq(1)]
+        return both
 

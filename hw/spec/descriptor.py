@@ -157,7 +157,8 @@ to itself. A raw layer leaves the fields of codes at their lowest legal value.""
 FEED_FIELDS = (
     "raw", "block", "tile_cycles", "col_tiles", "term_period", "pixel_tiles", "terms", "line_tiles",
     "line_skip", "walk", "walk_width", "out_lines", "term_base", "weight_base", "col_tile_words",
-    "rescale", "border_top", "border_bottom", "border_left", "border_right", "images")
+    "rescale", "border_top", "border_bottom", "border_left", "border_right", "images",
+    "pixel_pairs")
 """Fields of a descriptor that the feed reads."""
 
 COLUMN_FIELDS = (
