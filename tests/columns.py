@@ -236,7 +236,9 @@ def _schedule(config, work, begin, gap):
     """What drains when, and ``times[sweep][tile][pass]``."""
     layer, latency, drain = work.layer, _latency(config), config.drain_cycles
     ready = begin + layer["block"] + PARAMETER_CYCLES
-    apart = tile_cycles(config, any(layer[name] for name in BORDERS))
+    bordered = any(layer[name] for name in BORDERS)
+    apart = tile_cycles(config, bordered=bordered,
+                        pixel_pairs=config.pixels_per_cycle == 2 and not bordered)
     schedule, times, issue, ended = {}, [], begin, begin - apart
     for sweep in range(layer["col_tiles"]):
         times.append([])

@@ -78,6 +78,7 @@ def layer_cost(shape, fields, lists):
     what its descriptor is waited for; `lists` has the steps of every pass, for each term list."""
     k = constants()
     rows, drain = shape.rows, shape.rows // shape.units
+    positions = rows // 2 if fields.get("pixel_pairs") and shape.units % 2 == 0 else rows
     first = max(k["tables"], rows + 1)
     drained = (k["feed"] + k["element"] + shape.popcount_stages + (rows - 1) + (shape.cols - 1)
                + drain - 1)
@@ -116,7 +117,7 @@ def layer_cost(shape, fields, lists):
                 if fields["raw"] and tile_end is not None:
                     wait("output", tile_end + leave + 1)
                 if number == len(steps) - 1:
-                    wait("output", first + rows - 1 if tile_end is None
+                    wait("output", first + positions - 1 if tile_end is None
                          else tile_end + fields["tile_cycles"])
                     tile_end = time
                 if tile == 0 and number == 0:

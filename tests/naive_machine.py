@@ -65,6 +65,7 @@ class Gate:
         self.shape, self.fields = shape, fields
         self.drain = shape.rows // shape.units
         self.first = max(k["tables"], shape.rows + 1)
+        self.positions = shape.rows // (2 if shape.units % 2 == 0 and fields["pixel_pairs"] else 1)
         self.again = max(self.drain, k["scale"]) if fields["rescale"] else 0
         drained = (k["feed"] + k["element"] + shape.popcount_stages + shape.rows + shape.cols - 2
                    + self.drain - 1)
@@ -95,7 +96,7 @@ class Gate:
         if self.fields["raw"] and self.tiled is not None:
             self._until("output", self.tiled + self.leave + 1)
         if ends_tile:
-            self._until("output", self.first + self.shape.rows - 1 if self.tiled is None
+            self._until("output", self.first + self.positions - 1 if self.tiled is None
                         else self.tiled + self.fields["tile_cycles"])
             self.tiled = self.now
         if first_pass and first_tile:
@@ -237,7 +238,14 @@ class LayerRun:
                 place = self._write(column, y, c, codes[row])
                 turn = row * f["turns"] // self.shape.rows, place
                 assert turn not in used, "two pixels of a turn in one bank"
-                used[turn] = True
+                used[turn] = row
+        if self.shape.units % 2 == 0 and f["pixel_pairs"]:
+            assert f["turns"] == 1 and not f["raw"] and self._biases() == 1
+            banks = {row: bank for (_turn, bank), row in used.items()}
+            for row in rows[::2]:
+                assert pixels[row][0] == pixels[row + 1][0], "a pair on two lines"
+                if row + 1 in banks:
+                    assert (banks[row] + 1 - banks[row + 1]) % len(rows) == 0, "a pair apart"
 
     def _passes(self, column, u, tile, pixels):
         """Counts of every pass, ``[row][column]``."""

@@ -379,9 +379,13 @@ class Packed:
             fields["shift"] = self.shape.shifts.index(layer.requantize.shift)
         if pool is None:
             turns = pick(self.rng, self._turns(target, walk), rows)
-            least = rows * (2 if any(layer.borders) else 1)
-            return fields | {"turns": turns, "tile_cycles": max(least, bits * turns)
-                             + pick(self.rng, 0, 1)}
+            least, pairs = rows * (2 if any(layer.borders) else 1), chance(self.rng, 0.7)
+            if self.shape.units % 2 == 0:
+                pairs &= (turns == 1 and walk % 2 == 0 and target.stride[1] == 1
+                          and not any(layer.borders))
+                least = rows // 2 if pairs else least
+            return fields | {"turns": turns, "pixel_pairs": pairs,
+                             "tile_cycles": max(least, bits * turns) + pick(self.rng, 0, 1)}
         open_y, open_x = (ceil(size, step) for size, step in zip(pool.window, pool.stride))
         if open_y * pool.width * self.images > self.shape.pool_depth:
             raise Unfit("pool")

@@ -177,7 +177,7 @@ def test_cycle_formulas(seed):
     def pick(*low_high):
         return int(rng.integers(*low_high))
 
-    units, cols = pick(1, 3), pick(1, 5)
+    units, cols = pick(1, 4), pick(1, 5)
     config = MachineConfig(rows=units * pick(1, 6), cols=cols, units=units, lanes=4 * cols,
                            code_bits=pick(1, 5), popcount_stages=pick(1, 3))
     layer = dict.fromkeys(DESCRIPTOR.fields, 0) | {
@@ -186,7 +186,7 @@ def test_cycle_formulas(seed):
         "pixel_tiles": pick(1, 4), "col_tiles": pick(1, 6), "term_period": pick(1, 4),
         "block": pick(1, 40), "pool_cycles": pick(1, 9)}
     if not layer["raw"]:
-        layer |= {"rescale": pick(2), "pool": pick(3)}
+        layer |= {"rescale": pick(2), "pool": pick(3), "pixel_pairs": pick(2)}
     lists = [[_random_term(pick) for _ in range(pick(1, 3))]]
     for _ in range(-(-layer["col_tiles"] // layer["term_period"]) - 1):
         lists.append([({**term, "words": pick(1, 5)}, pairs) for term, pairs in lists[0]])
@@ -234,7 +234,8 @@ def test_bank_picture_finds_pixels_for_every_tap_and_tile():
     name="plain", rows=3, cols=5, lanes=35, code_bits=2, rescale=False, border_classes=False,
     pool_depth=0, activation_depth=65536, weight_depth=8191, scale_depth=9, parameter_depth=64,
     term_depth=2, tap_depth=65, pair_depth=2), MachineConfig(
-    name="pools", rows=7, cols=5, lanes=35, acc_bits=32, rescale=False, border_classes=False)],
+    name="pools", rows=7, cols=5, lanes=35, acc_bits=32, rescale=False, border_classes=False),
+    MachineConfig(name="pairs", rows=12, units=4, cols=5, lanes=35)],
     ids=lambda config: config.name)
 def test_bounds_of_descriptors(config):
     def ones(n):

@@ -16,7 +16,7 @@ def machine(rows, cols, units, **fields):
         "popcount_stages": 1, "rescale": False, "border_classes": False, "pool_depth": 0, **fields})
 
 
-SHAPES = [(1, 1, 1), (2, 2, 1), (4, 2, 2), (6, 1, 2), (5, 1, 1), (2, 1, 2)]
+SHAPES = [(1, 1, 1), (2, 2, 1), (4, 2, 2), (6, 1, 2), (5, 1, 1), (2, 1, 2), (4, 1, 4)]
 
 
 @pytest.mark.parametrize("rows, cols, units", SHAPES)
@@ -28,6 +28,18 @@ def test_staircases(rows, cols, units, border_classes):
                          pixel_tiles=rng.randint(1, 3), passes=passes, scale_base=3,
                          parameter_base=5)
              for bits in (1, 2, 3, 4) for passes in (1, rng.randint(2, 4))]
+    seen, expected = play_columns(config, works)
+    assert seen == expected
+
+
+@pytest.mark.parametrize("rows, units", [(2, 2), (4, 2), (4, 4), (12, 6)])
+def test_classes_that_tiles_in_pairs_lose_are_missed_by_nobody(rows, units):
+    """More tiles of one step are under way than classes are kept for; the layer behind them finds
+    its own."""
+    config = machine(rows, 1, units, border_classes=True, popcount_stages=2)
+    rng = random.Random(units)
+    works = [random_work(config, rng, pixel_tiles=40),
+             random_work(config, rng, pixel_tiles=3, border_top=1)]
     seen, expected = play_columns(config, works)
     assert seen == expected
 

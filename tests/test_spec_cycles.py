@@ -27,7 +27,7 @@ def _term(**fields):
 def _layer(**fields):
     return {"raw": 0, "rescale": 0, "pool": 0, "pool_cycles": 1, "code_bits": 1, "map_bits": 1,
             "turns": 1, "block": 2, "pixel_tiles": 1, "col_tiles": 1, "term_period": 1,
-            "tile_cycles": 2, **fields}
+            "tile_cycles": 2, "pixel_pairs": 0, **fields}
 
 
 def test_pairs_that_share_a_pass():
@@ -84,7 +84,8 @@ def _walk(config, layer, lists):
     drain = config.rows // config.units
     leave = raw_latency(config) if layer["raw"] else code_latency(config, layer)
     cycle = first_issue_cycles(config)
-    drain_free, tile_free, raw_free = 0, cycle + config.rows - 1, 0
+    positions = config.rows // 2 if layer["pixel_pairs"] and config.units % 2 == 0 else config.rows
+    drain_free, tile_free, raw_free = 0, cycle + positions - 1, 0
     loaded = layer["block"] + PARAMETER_CYCLES
     stalls = {"drain": 0, "output": 0, "input": 0}
     behind = 0
@@ -111,6 +112,14 @@ def _walk(config, layer, lists):
     return end + 1, stalls["drain"], stalls["output"], stalls["input"]
 
 
+@pytest.mark.parametrize("units, last_step", [(1, 3), (2, 2)])
+def test_positions_of_the_second_tile_come_in_pairs_where_the_machine_can(units, last_step):
+    config = MachineConfig(rows=2, cols=2, lanes=4, units=units, popcount_stages=1, code_bits=2)
+    layer = _layer(pixel_pairs=1, pixel_tiles=2)
+    cost = predict_layer(config, layer, [[(_term(), ONE_PASS)]])
+    assert cost.cycles == first_issue_cycles(config) + last_step + code_latency(config, layer) + 1
+
+
 @pytest.mark.parametrize("seed", range(6))
 def test_every_cycle_at_the_gate(seed):
     rng = random.Random(seed)
@@ -127,6 +136,9 @@ def test_every_cycle_at_the_gate(seed):
                        pool_cycles=rng.randint(1, 9), pixel_tiles=rng.randint(1, 4),
                        col_tiles=rng.randint(1, 5), term_period=rng.randint(1, 3),
                        tile_cycles=rows + rng.choice([0, 0, 3, 40]))
+        if config.units % 2 == 0 and not raw and rng.getrandbits(1):
+            layer |= {"pixel_pairs": 1, "turns": 1, "pool": 0,
+                      "tile_cycles": rows // 2 + rng.choice([0, 0, 1, 3, 40])}
         lists = []
         for _list in range(-(-layer["col_tiles"] // layer["term_period"])):
             terms = []

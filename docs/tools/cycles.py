@@ -101,6 +101,7 @@ def layers():
     """Cycles of layers on the default machine."""
     machine = PRESETS["default"]
     plain = dataclasses.replace(machine, doubling=False)
+    units = dataclasses.replace(machine, units=4)
     wide, half, first = (64, 16, 16), (64, 8, 8), (3, 16, 16)
     cases = [
         ("3 x 3, 64 -> 64, 16 x 16, 2 planes in no simple ratio", 1, machine, wide, 2,
@@ -118,6 +119,8 @@ def layers():
         ("3 x 3, 64 -> 64, 4 x 4, batch of 4", 4, machine, (64, 4, 4), 2,
          _layer((64, 4, 4), 64, 3, planes=2, padding=1)),
         ("1 x 1, 64 -> 64, 16 x 16", 1, machine, wide, 2, _layer(wide, 64, 1, planes=2)),
+        ("the same on a machine with 4 `units`", 1, units, wide, 2,
+         _layer(wide, 64, 1, planes=2)),
         ("first layer: 3 x 3, 3 -> 64, 16 x 16, 8-bit pixels", 1, machine, first, 8,
          _layer(first, 64, 3, planes=8, padding=1)),
         ("the same on a machine without `doubling`", 1, plain, first, 8,

@@ -22,7 +22,8 @@ def tiles_in_flight(config):
     """Most tiles whose first step has been issued and whose first pass has not drained.
 
     Their last steps are ``rows`` cycles apart; the one that begins and the one whose steps are
-    still being issued come on top, and so does one that is just being handed out.
+    still being issued come on top, and so does one that is just being handed out. In pixel pairs
+    there are more; classes get lost then, but mean nothing.
     """
     latency = FEED_LATENCY + ELEMENT_LATENCY + config.popcount_stages + config.rows - 1
     return -(-latency // config.rows) + 3

@@ -9,7 +9,8 @@ last step has passed the gate. At the gate
   once more,
 * a step that ends the first pass of a sweep follows the last such step after the cycles in which
   the parameters of a column tile are loaded,
-* a step that ends a tile follows the last such step after ``tile_cycles``,
+* a step that ends a tile follows the last such step after ``tile_cycles``, the first one comes so
+  late that the positions of the second tile are there,
 * in a raw layer a step that ends a pass waits until the tile before has left.
 
 A tile ends with a step that ends its last pass, so tiles of one sweep but the first take the same
@@ -25,6 +26,7 @@ from .latency import (
     first_issue_cycles,
     raw_latency,
     rescale_cycles,
+    tile_cycles,
 )
 
 __all__ = ["FETCH_CYCLES", "LayerCycles", "RunCycles", "pass_steps", "predict_layer",
@@ -177,8 +179,10 @@ def predict_layer(config, descriptor, lists, *, stalled_on_input=1):
 
 def _first_gate(config, descriptor, first):
     """The gate at the begin of a layer, in which time counts from the layer's first cycle."""
+    pairs = config.pixels_per_cycle == 2 and descriptor["pixel_pairs"]
+    tile = first + tile_cycles(config, pixel_pairs=pairs) - descriptor["tile_cycles"]
     return _Gate(config, descriptor, time=first, drained=first - 2 * config.drain_cycles,
-                 tile=first + config.rows - descriptor["tile_cycles"], loaded=0, raw_free=-1)
+                 tile=tile, loaded=0, raw_free=-1)
 
 
 def predict_run(config, layers):

@@ -1,9 +1,9 @@
 """Latencies of the machine's rigid parts, in cycles."""
 
 __all__ = ["ELEMENT_LATENCY", "FEED_LATENCY", "FIRST_ISSUE_CYCLES", "PARAMETER_CYCLES",
-           "SCALE_LATENCY", "code_latency", "drained_latency", "first_issue_cycles", "pool_cycles",
-           "raw_latency", "rescale_cycles", "rescale_delay", "rescaled_latency",
-           "staircase_latency", "threshold_levels", "tile_cycles"]
+           "SCALE_LATENCY", "code_latency", "drained_latency", "first_issue_cycles",
+           "in_pixel_pairs", "pool_cycles", "raw_latency", "rescale_cycles", "rescale_delay",
+           "rescaled_latency", "staircase_latency", "threshold_levels", "tile_cycles"]
 
 FIRST_ISSUE_CYCLES = 7
 """Cycles of table look-ups before a layer's first step."""
@@ -84,8 +84,31 @@ def pool_cycles(map_bits, open_windows):
     return max(map_bits, open_windows)
 
 
-def tile_cycles(config, bordered):
-    """Least cycles from one tile's last step to the next tile's: their positions; with borders
-    twice as many, as a bias is read for every pixel, and the parameters of the next column tile
-    have to find their way between."""
-    return config.rows * (2 if bordered else 1)
+def in_pixel_pairs(config, *, raw, bordered, pooled, turns, walk, stride_x):
+    """Whether the pixels of a layer's tiles can go two a cycle.
+
+    Its machine can, a pair lies on one line, and its second pixel is written into the bank behind
+    that of the first.
+
+    Parameters
+    ----------
+    config : MachineConfig
+        Machine.
+    raw, bordered, pooled : bool
+        What the layer is.
+    turns, walk, stride_x : int
+        Of its descriptor: ``turns``, ``walk`` and ``out_stride_x``.
+
+    Returns
+    -------
+    bool
+    """
+    return (config.pixels_per_cycle == 2 and not (raw or bordered or pooled)
+            and turns == 1 and walk % 2 == 0 and stride_x == 1)
+
+
+def tile_cycles(config, *, bordered=False, pixel_pairs=False):
+    """Least cycles from one tile's last step to the next tile's: their positions, half as many in
+    pairs; with borders twice as many, as a bias is read for every pixel, and the parameters of the
+    next column tile have to find their way between."""
+    return config.rows * 2 if bordered else config.rows // (2 if pixel_pairs else 1)

@@ -8,7 +8,7 @@ from xnorloom.hw.spec.descriptor import (
     POOLS,
     descriptor_limits,
 )
-from xnorloom.hw.spec.latency import pool_cycles, tile_cycles
+from xnorloom.hw.spec.latency import in_pixel_pairs, pool_cycles, tile_cycles
 from xnorloom.hw.spec.memory import Memory, banks
 
 from ..errors import ImageError
@@ -91,8 +91,12 @@ class _Layer:
         self.check_tables()
         check_terms(self, sources)
         self.check_unused()
+        self.equal("pixel_pairs", int(in_pixel_pairs(
+            self.config, raw=self.layer["raw"], bordered=self.bordered(),
+            pooled=self.layer["pool"] is not None, turns=self.fields["turns"], walk=walk.places,
+            stride_x=self.fields["out_stride_x"])))
         if self.layer["raw"]:
-            self.equal("tile_cycles", tile_cycles(self.config, self.bordered()))
+            self.equal("tile_cycles", tile_cycles(self.config, bordered=self.bordered()))
         else:
             self.check_map("output", self.layer["output"])
             self.check_codes(walk)
@@ -204,8 +208,9 @@ class _Layer:
         self.equal("code_bits", layout.planes)
         self.equal("out_walk", walk.places)
         self.equal("turns", turns_needed(layout, walk.pixels(layer["map"]), self.config.rows))
-        self.equal("tile_cycles", max(
-            tile_cycles(self.config, self.bordered()), fields["map_bits"] * fields["turns"]))
+        least = tile_cycles(self.config, bordered=self.bordered(),
+                            pixel_pairs=fields["pixel_pairs"])
+        self.equal("tile_cycles", max(least, fields["map_bits"] * fields["turns"]))
 
     def check_pool(self):
         """Fields of pooling."""
@@ -229,7 +234,7 @@ class _Layer:
         self.equal("out_walk", width * self.image.batch)
         self.equal("turns", 1)
         self.equal("pool_cycles", pool_cycles(fields["map_bits"], math.prod(windows)))
-        self.equal("tile_cycles", max(tile_cycles(config, self.bordered()),
+        self.equal("tile_cycles", max(tile_cycles(config, bordered=self.bordered()),
                                       config.rows * fields["pool_cycles"]))
         entries = windows[0] * width * self.image.batch
         self.demand("pooled pixels open at a time", f"at most {config.pool_depth}", entries,

@@ -11,7 +11,7 @@ from xnorloom.hw.spec.descriptor import (
     TERM,
     descriptor_limits,
 )
-from xnorloom.hw.spec.latency import pool_cycles, tile_cycles
+from xnorloom.hw.spec.latency import in_pixel_pairs, pool_cycles, tile_cycles
 from xnorloom.hw.spec.memory import Memory
 
 from ..errors import CompileError, DoesNotFit
@@ -73,7 +73,7 @@ class LayerEmitter:
             **walk.fields(), "term_period": plan.period, "terms": len(plan.terms),
             "block": parameters.shape[2], "walk_width": layer.map[1] * walk.images,
             "out_lines": layer.map[0],
-            "tile_cycles": tile_cycles(config, plan.borders.any),
+            "tile_cycles": tile_cycles(config, bordered=plan.borders.any),
             "term_base": self.memory[Memory.TERMS].share(self.records(plan, TERM, terms)),
             "weight_base": self.memory[Memory.WEIGHTS].place(
                 weights.reshape(config.cols, -1, config.lane_words)),
@@ -133,10 +133,13 @@ class LayerEmitter:
 
     def _output(self, plan, walk, turns):
         """Fields of what becomes of codes."""
-        layer, out = plan.layer, self.maps[plan.layer.name]
+        layer, out, bordered = plan.layer, self.maps[plan.layer.name], plan.borders.any
+        pairs = in_pixel_pairs(
+            self.config, raw=False, bordered=bordered, pooled=layer.pool is not None, turns=turns,
+            walk=walk.places, stride_x=out.stride_x)
         fields = {"code_bits": layer.requantize.bits, "map_bits": layer.format.planes,
-                  "turns": turns,
-                  "tile_cycles": max(tile_cycles(self.config, plan.borders.any),
+                  "turns": turns, "pixel_pairs": pairs,
+                  "tile_cycles": max(tile_cycles(self.config, bordered=bordered, pixel_pairs=pairs),
                                      layer.format.planes * turns),
                   **out.output_fields(self.addresses[layer.name], layer.format.table)}
         if plan.rescale is not None:
@@ -158,7 +161,8 @@ class LayerEmitter:
         cycles = pool_cycles(layer.format.planes, open_y * open_x)
         return {
             "pool": POOLS[pool.kind], "pool_cycles": cycles,
-            "tile_cycles": max(tile_cycles(config, plan.borders.any), config.rows * cycles),
+            "tile_cycles": max(tile_cycles(config, bordered=plan.borders.any),
+                               config.rows * cycles),
             "pool_window_y": pool.window[0], "pool_window_x": pool.window[1],
             "pool_stride_y": pool.stride[0], "pool_stride_x": pool.stride[1],
             "pool_top": pool.padding[0], "pool_left": pool.padding[2],

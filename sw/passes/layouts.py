@@ -4,7 +4,7 @@ import dataclasses
 import itertools
 from dataclasses import dataclass
 
-from xnorloom.hw.spec.latency import tile_cycles
+from xnorloom.hw.spec.latency import in_pixel_pairs, tile_cycles
 
 from ..machine.layout import MapLayout
 from ..machine.walk import Walk, pool_reach, turns_needed
@@ -47,14 +47,15 @@ def arrange(plans, prepared, config, images, *, align):
     -------
     Arrangement
     """
-    found = _arranged(plans, prepared, config, images, align, ())
+    found = _arranged(plans, prepared, config, images, align, {})
     if align:
-        # Lines that begin with a tile never share one, and so are written in fewer turns.
-        slow = [index for index, plan in enumerate(plans)
-                if _tile_cycles(plan, found, config) > _least_cycles(plan, config)]
-        if slow:
-            other = _arranged(plans, prepared, config, images, align, slow)
-            found = min(found, other, key=lambda each: _cycles(plans, each, config))
+        slow = [index for index, (plan, walk) in enumerate(zip(plans, found.walks, strict=True))
+                if _tile_cycles(plan, walk, found, config) > _least_cycles(plan, found, config)]
+        # Lines that begin with a tile never share one, and so are written in fewer turns; those
+        # that begin with a pair can be in pairs.
+        others = [_arranged(plans, prepared, config, images, align, dict.fromkeys(slow, places))
+                  for places in sorted({config.pixels_per_cycle, config.rows} - {1}) if slow]
+        found = min((found, *others), key=lambda each: _cycles(plans, each, config))
     return found
 
 
@@ -69,24 +70,30 @@ def _arranged(plans, prepared, config, images, align, aligned):
     return Arrangement(walks, maps, turns)
 
 
-def _least_cycles(plan, config):
-    """Cycles of a tile, however it is written."""
-    return max(tile_cycles(config, plan.borders.any), plan.steps,
+def _least_cycles(plan, arrangement, config, *, turns=1, walk=0):
+    """Cycles of a tile, however it is written; in so many turns and with so many places of a line
+    as are best for it, or as are given."""
+    layer, bordered, pairs = plan.layer, plan.borders.any, False
+    if layer.requantize is not None:
+        pairs = in_pixel_pairs(config, raw=False, bordered=bordered, pooled=layer.pool is not None,
+                         turns=turns, walk=walk, stride_x=arrangement.maps[layer.name].stride_x)
+    return max(tile_cycles(config, bordered=bordered, pixel_pairs=pairs), plan.steps,
                plan.passes * config.drain_cycles)
 
 
-def _tile_cycles(plan, arrangement, config):
+def _tile_cycles(plan, walk, arrangement, config):
     """Cycles of a tile of a layer."""
-    least = _least_cycles(plan, config)
     if plan.layer.requantize is None or plan.layer.pool is not None:
-        return least
-    return max(least, plan.layer.format.planes * arrangement.turns[plan.layer.name])
+        return _least_cycles(plan, arrangement, config)
+    turns = arrangement.turns[plan.layer.name]
+    return max(_least_cycles(plan, arrangement, config, turns=turns, walk=walk.places),
+               plan.layer.format.planes * turns)
 
 
 def _cycles(plans, arrangement, config):
     """Cycles of all tiles."""
     return sum(walk.pixel_tiles * -(-plan.layer.outputs // config.cols)
-               * _tile_cycles(plan, arrangement, config)
+               * _tile_cycles(plan, walk, arrangement, config)
                for plan, walk in zip(plans, arrangement.walks, strict=True))
 
 
@@ -99,7 +106,8 @@ def _reach(layer):
 
 def _walks(plans, prepared, config, images, align, aligned):
     """The walk of every layer, and the pitch of every map that is read: the sources of a layer and
-    the layer itself share theirs. Lines of the layers ``aligned`` begin with a tile."""
+    the layer itself share theirs. Lines of the layers ``aligned`` begin with a multiple of so many
+    places."""
     parent: dict = {}
 
     def root(node):
@@ -124,12 +132,15 @@ def _walks(plans, prepared, config, images, align, aligned):
         return sum(Walk.of(_reach(plan.layer), config.rows, images, pitch).pixel_tiles * plan.steps
                    * -(-plan.layer.outputs // config.cols) for plan in plans)
 
-    forced = {root(index) for index in aligned}
+    def longer(pitch, places):
+        return next(each for each in itertools.count(pitch) if each * images % places == 0)
+
+    forced = {root(index): places for index, places in aligned.items()}
     for node, pitch in needs.items():
-        longer = next(each for each in itertools.count(pitch) if each * images % config.rows == 0)
-        if node in forced or align and (
-                steps(longer, members[node]) < steps(pitch, members[node])):
-            needs[node] = longer
+        needs[node] = longer(pitch, forced.get(node, 1))
+        whole = longer(pitch, config.rows)
+        if align and steps(whole, members[node]) < steps(needs[node], members[node]):
+            needs[node] = whole
     walks = [Walk.of(_reach(plan.layer), config.rows, images, needs[root(index)])
              for index, plan in enumerate(plans)]
     return walks, {name: needs[root(name)] for name in maps}
