@@ -9,7 +9,6 @@ from ..common.guard import Guard
 from ..common.layout import column_layout
 from ..common.turns import last_turn
 from ..spec.descriptor import BORDER_CLASSES
-from ..spec.latency import threshold_levels
 from .passes import has_borders
 
 __all__ = ["LoadToken", "ParameterLoader"]
@@ -18,13 +17,13 @@ __all__ = ["LoadToken", "ParameterLoader"]
 class LoadToken(data.StructLayout):
     """An entry that every column reads from its parameter bank; handed on, one cycle apart.
 
-    ``en``, ``address``: the entry. ``bias``: it is a bias. ``levels``, ``place``: the level of the
-    threshold pipeline that takes it otherwise, and where in it. ``phase``: for which half of the
-    memories.
+    ``en``, ``address``: the entry. ``bias``: it is a bias or an addend. ``levels``, ``place``: the
+    level of the threshold pipeline that takes it otherwise, and where in it. ``phase``: for which
+    half of the memories.
     """
 
     def __init__(self, config):
-        levels = threshold_levels(config)
+        levels = config.code_bits
         # What a bank takes lies apart: side by side, it would be a port of another name in every
         # column, and no two columns the same module.
         super().__init__({"en": 1, "bias": 1, "address": range(config.parameter_depth),
@@ -32,16 +31,16 @@ class LoadToken(data.StructLayout):
 
 
 class ParameterLoader(wiring.Component):
-    """Reads what stands behind the biases in the block of a column tile, one entry per cycle; a
-    bias that is needed goes first.
+    """Reads the thresholds of a column tile, which stand behind its biases, one entry per cycle; a
+    bias or an addend that is needed goes first.
 
-    The first entry is read ``threshold_levels + 1`` cycles after ``begin`` or ``load``: then the
+    The first entry is read ``code_bits + 1`` cycles after ``begin`` or ``load``: then the
     accumulators of the sweep before have passed every level that is written. Biases may take half
     of the cycles, as a tile with borders follows the one before after twice as many as it needs
     biases: there are more of them in a block than cycles in which the others wait.
 
-    Thresholds come as a heap and fill the last ``code_bits`` levels of the pipeline, the root the
-    first of these. Multiplier and addend fill the first places of levels 0 and 1.
+    Thresholds come as a heap and fill the last levels of the pipeline, one for each bit of the
+    layer's codes, the root the first of these.
 
     Parameters
     ----------
@@ -53,7 +52,7 @@ class ParameterLoader(wiring.Component):
     layer : In(column_layout), begin : In(1)
         The layer, and its first cycle: load the first block.
     bias : In(1), bias_entry : In(range(2 * parameter_depth))
-        Read a bias.
+        Read a bias or an addend.
     load : In(1)
         Load the next block; ``layer.block`` cycles after the one before at the earliest.
     token : Out(LoadToken)
@@ -71,7 +70,7 @@ class ParameterLoader(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         config, layer, token = self.config, self.layer, self.token
-        levels = threshold_levels(config)
+        levels = config.code_bits
         m.submodules.later = later = Delay(1, levels)
         m.d.comb += later.i.eq(self.begin | self.load)
 
@@ -92,7 +91,7 @@ class ParameterLoader(wiring.Component):
             with m.If(last):
                 m.d.sync += [loading.eq(0), phase.eq(~phase), address.eq(address + 1 + biases)]
         with m.If(later.o):
-            m.d.sync += [loading.eq(left != 0), node.eq(1)]
+            m.d.sync += [loading.eq((left != 0) & ~layer.rescale), node.eq(1)]
         with m.If(self.begin):
             m.d.sync += [address.eq(layer.parameter_base + biases), phase.eq(0)]
         self._place(m, node, reading, levels)
@@ -107,8 +106,7 @@ class ParameterLoader(wiring.Component):
             token.place.eq(Cat(node[bit] & above[bit] for bit in range(levels - 1))),
             token.levels.eq(depth),
         ]
-        with m.If(~self.layer.rescale):
-            with m.Switch(self.layer.code_bits):
-                for bits in range(1, levels):
-                    with m.Case(bits):
-                        m.d.comb += token.levels.eq(depth << levels - bits)
+        with m.Switch(self.layer.code_bits):
+            for bits in range(1, levels):
+                with m.Case(bits):
+                    m.d.comb += token.levels.eq(depth << levels - bits)

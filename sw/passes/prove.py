@@ -97,19 +97,18 @@ def prove_rescale(name, rescale, low, high, config):
     Returns
     -------
     int
-        Bits that a parameter needs.
+        Bits that an addend needs.
 
     Raises
     ------
     CompileError
     """
-    shifted, needed = (low >> rescale.shift, high >> rescale.shift), 0
+    shifted = low >> rescale.shift, high >> rescale.shift
     for what, (least, most), width in (
             ("accumulators behind the shift", shifted, config.count_bits + 1),
             ("multipliers", 2 * (rescale.multipliers,), config.scale_bits),
             ("addends", 2 * (rescale.addends,), config.acc_bits)):
         bits = _bits(least.min(), most.max())
-        needed = bits if what != "accumulators behind the shift" else needed
         if bits > width:
             raise CompileError(
                 f"Layer {name!r} {what} must fit in {width} bits, but can reach "
