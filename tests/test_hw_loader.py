@@ -11,7 +11,7 @@ from xnorloom.hw.spec.config import MachineConfig
 
 
 def _layer(**fields):
-    return {"code_bits": 1, "rescale": 0, "parameter_base": 0, **fields}
+    return {"raw": 0, "code_bits": 1, "rescale": 0, "parameter_base": 0, **fields}
 
 
 def _expected(config, layer, blocks):
@@ -37,7 +37,7 @@ def test_blocks(widest, rescale):
     unit = ParameterLoader(config)
     rng, latency = random.Random(widest), widest + 1
     layers = [(_layer(code_bits=bits, block=1 << bits), 3) for bits in range(1, widest + 1)]
-    layers += [(_layer(block=1, parameter_base=7), 4),
+    layers += [(_layer(raw=1, block=1, parameter_base=7), 4),
                (_layer(block=17, border_right=1), 2),
                (_layer(code_bits=widest, block=15 + (1 << widest), border_top=3,
                        parameter_base=100), 2)]

@@ -7,7 +7,6 @@ from amaranth.lib.wiring import In, Out
 from ..common.delay import Delay
 from ..common.guard import Guard
 from ..common.layout import column_layout
-from ..common.turns import last_turn
 from ..spec.descriptor import BORDER_CLASSES
 from .passes import has_borders
 
@@ -76,24 +75,27 @@ class ParameterLoader(wiring.Component):
 
         node, loading, reading = Signal(levels, init=1), Signal(), Signal()
         address, phase = Signal(range(2 * config.parameter_depth)), Signal()
-        biases, left = Signal(range(BORDER_CLASSES ** 2 + 1)), Signal.like(layer.block)
-        m.d.comb += [biases.eq(Mux(has_borders(layer), BORDER_CLASSES ** 2, 1)),
-                     left.eq(layer.block - biases), reading.eq(loading & ~self.bias)]
-        last = last_turn(m, "entry", left, begin=later.o, end=reading)
+        bordered, last = Signal(), Signal()
+        m.d.comb += [
+            bordered.eq(has_borders(layer)), reading.eq(loading & ~self.bias),
+            last.eq(Cat(node[bit] | (layer.code_bits <= bit) for bit in range(levels)).all())]
         m.submodules.guard_parameters = guard = Guard(len(address), config.parameter_depth)
         m.d.comb += [
             guard.valid.eq(token.en), guard.i.eq(Mux(self.bias, self.bias_entry, address)),
             self.fault.eq(guard.fault), token.en.eq(loading | self.bias),
             token.bias.eq(self.bias), token.address.eq(guard.o), token.phase.eq(phase),
         ]
+        # From the begin of a block on over the biases, and from threshold to threshold.
+        with m.If(later.o | reading):
+            m.d.sync += address.eq(address + Mux(later.o & bordered, BORDER_CLASSES ** 2, 1))
         with m.If(reading):
-            m.d.sync += [address.eq(address + 1), node.eq(node + 1)]
+            m.d.sync += node.eq(node + 1)
             with m.If(last):
-                m.d.sync += [loading.eq(0), phase.eq(~phase), address.eq(address + 1 + biases)]
+                m.d.sync += [loading.eq(0), phase.eq(~phase)]
         with m.If(later.o):
-            m.d.sync += [loading.eq((left != 0) & ~layer.rescale), node.eq(1)]
+            m.d.sync += [loading.eq(~layer.raw & ~layer.rescale), node.eq(1)]
         with m.If(self.begin):
-            m.d.sync += [address.eq(layer.parameter_base + biases), phase.eq(0)]
+            m.d.sync += [address.eq(layer.parameter_base), phase.eq(0)]
         self._place(m, node, reading, levels)
         return m
 
