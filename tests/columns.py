@@ -44,7 +44,7 @@ class Work:
     """A layer, its parameters and what drains.
 
     ``scales[sweep][pass][col]`` is ``(scale, relu)``; ``biases[sweep][col]`` one bias or one per
-    class; ``rest[sweep][col]`` rising thresholds, or multiplier and addend;
+    class; ``rest[sweep][col]`` rising thresholds, or an addend; ``multipliers[sweep][col]``;
     ``counts[sweep][tile][pass][pixel][col]``; ``classes[sweep][tile][pixel]``.
     """
 
@@ -52,6 +52,7 @@ class Work:
     scales: list
     biases: list
     rest: list
+    multipliers: list
     counts: list
     classes: list
 
@@ -72,7 +73,7 @@ def random_work(config, rng, *, scale_base=0, parameter_base=0, **fields):
         if layer["raw"]:
             return []
         if layer["rescale"]:
-            return [rng.randrange(-reach, reach), rng.randrange(-wide, wide)]
+            return [rng.randrange(-wide, wide)]
         return sorted(rng.randrange(-wide, wide) for _ in range((1 << layer["code_bits"]) - 1))
 
     scales = [[[(rng.randrange(-reach, reach), rng.getrandbits(1)) for _ in cols]
@@ -80,22 +81,23 @@ def random_work(config, rng, *, scale_base=0, parameter_base=0, **fields):
     biases = [[[rng.randrange(-wide, wide) for _ in range(classes)] for _ in cols]
               for _ in range(sweeps)]
     rests = [[rest() for _ in cols] for _ in range(sweeps)]
+    multipliers = [[rng.randrange(-reach, reach) for _ in cols] for _ in range(sweeps)]
     layer["block"] = classes + len(rests[0][0])
     counts = [[[[[rng.getrandbits(config.count_bits) for _ in cols] for _ in pixels]
                 for _ in range(passes)] for _ in range(tiles)] for _ in range(sweeps)]
     kinds = [[[rng.randrange(16) for _ in pixels] for _ in range(tiles)] for _ in range(sweeps)]
-    return Work(layer, scales, biases, rests, counts, kinds)
+    return Work(layer, scales, biases, rests, multipliers, counts, kinds)
 
 
 def entries(config, work, col):
     """Entries of the scale and the parameter bank of a column, from the bases on."""
-    scales = [scale + (relu << config.scale_bits) if scale >= 0 else
-              scale + (1 << config.scale_bits) + (relu << config.scale_bits)
-              for sweep in work.scales for scale, relu in (one[col] for one in sweep)]
-    parameters = []
+    scales, parameters, multiplied = [], [], work.layer["rescale"] and not work.layer["raw"]
+    for sweep, multipliers in zip(work.scales, work.multipliers, strict=True):
+        scales += [scale % (1 << config.scale_bits) + (relu << config.scale_bits)
+                   for scale, relu in (one[col] for one in sweep)]
+        scales += [multipliers[col] % (1 << config.scale_bits)] * multiplied
     for biases, rest in zip(work.biases, work.rest, strict=True):
-        own = rest[col]
-        parameters += biases[col] + (own if work.layer["rescale"] else heap(own))
+        parameters += biases[col] + (rest[col] if multiplied else heap(rest[col]))
     return scales, [entry % (1 << config.acc_bits) for entry in parameters]
 
 
@@ -114,7 +116,7 @@ def result(config, work, sweep, tile, pixel, col):
     rest = work.rest[sweep][col]
     if work.layer["rescale"]:
         factor = wrapped(acc >> RESCALE_SHIFTS[work.layer["shift"]], config.count_bits + 1)
-        code = factor * rest[0] + rest[1] >> RESCALE_DOWN
+        code = factor * work.multipliers[sweep][col] + rest[0] >> RESCALE_DOWN
         return min(max(code, 0), (1 << work.layer["code_bits"]) - 1)
     return sum(threshold <= acc for threshold in rest)
 
@@ -273,7 +275,7 @@ def _expect_codes(config, work, times, expected):
                         passes[-1] - unit * drain + col + row + latency,
                         result(config, work, sweep, tile, pixel, col)))
     last = times[-1][-1][-1] + drain - 1 + config.cols - 1 + latency
-    late = max(config.code_bits, 2) - 1 if work.layer["rescale"] else 0
+    late = config.code_bits - 1 if work.layer["rescale"] else 0
     expected.ends.append(last + late)
 
 

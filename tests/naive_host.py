@@ -82,7 +82,7 @@ def layer_cost(shape, fields, lists):
     first = max(k["tables"], rows + 1)
     drained = (k["feed"] + k["element"] + shape.popcount_stages + (rows - 1) + (shape.cols - 1)
                + drain - 1)
-    found = k["scale"] + max(shape.code_bits, 2 if shape.rescale else 1)
+    found = k["scale"] + shape.code_bits
     if fields["rescale"]:
         found = max(drain, k["scale"]) + k["scale"] + k["clip"]
     put = k["write"] + (k["pool"] if shape.pool_depth else 0)

@@ -70,7 +70,7 @@ class Gate:
         drained = (k["feed"] + k["element"] + shape.popcount_stages + shape.rows + shape.cols - 2
                    + self.drain - 1)
         found = (self.again + k["scale"] + k["clip"] if fields["rescale"] else
-                 k["scale"] + max(shape.code_bits, 1 + shape.rescale))
+                 k["scale"] + shape.code_bits)
         put = k["write"] + k["pool"] * (shape.pool_depth > 0)
         bits, turns = fields["map_bits"], fields["turns"]
         behind = max(0, ceil(shape.rows, turns) + (turns - 1) * bits - shape.rows)
@@ -215,7 +215,7 @@ class LayerRun:
         for number, counts in enumerate(passes):
             for col in cols:
                 entry = self.banks[SCALES][col][
-                    f["scale_base"] + column * f["passes"] + number]
+                    f["scale_base"] + column * self._scales() + number]
                 scale = signed(entry, self.shape.scale_bits)
                 for row in rows:
                     value = acc[row][col]
@@ -297,6 +297,9 @@ class LayerRun:
         f = self.fields
         return self.banks[PARAMETERS][col][f["parameter_base"] + column * f["block"] + place]
 
+    def _scales(self):
+        return self.fields["passes"] + self.fields["rescale"] * (not self.fields["raw"])
+
     def _biases(self):
         return 16 if any(self.fields[f"border_{side}"] for side in (
             "top", "bottom", "left", "right")) else 1
@@ -313,8 +316,9 @@ class LayerRun:
     def _code(self, column, col, acc):
         f, first = self.fields, self._biases()
         if f["rescale"]:
-            multiplier = signed(self._block(column, col, first), self.shape.scale_bits)
-            addend = signed(self._block(column, col, first + 1), self.shape.acc_bits)
+            place = f["scale_base"] + column * self._scales() + f["passes"]
+            multiplier = signed(self.banks[SCALES][col][place], self.shape.scale_bits)
+            addend = signed(self._block(column, col, first), self.shape.acc_bits)
             shift = self.shape.shifts[f["shift"]]
             code = (acc >> shift) * multiplier + addend >> self.shape.down
             return min(max(code, 0), (1 << f["code_bits"]) - 1)

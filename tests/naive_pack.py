@@ -281,6 +281,7 @@ class Packed:
             sizes.append(offset)
         self.sections.append((TERMS, 0, term_base, entries))
         per_tile, passes = max(sizes), len(costs[0])
+        rescaled = isinstance(layer.requantize, Rescale)
         walk = self._walk(layer)
         if tiles * walk["pixel_tiles"] * max(map(sum, costs)) > 60000:
             raise Unfit("too long for a test")
@@ -292,14 +293,18 @@ class Packed:
 
         def scales(channel):
             place = channel % each
-            return [int(scale) % (1 << shape.scale_bits) | int(clamp) << shape.scale_bits
-                    for term in layer.lists[channel // each]
-                    for scale, clamp in zip(term.scales[:, :, place].ravel(),
-                                            term.clamps[:, :, place].ravel())]
+            entries = [int(scale) % (1 << shape.scale_bits) | int(clamp) << shape.scale_bits
+                       for term in layer.lists[channel // each]
+                       for scale, clamp in zip(term.scales[:, :, place].ravel(),
+                                               term.clamps[:, :, place].ravel())]
+            if rescaled:
+                entries.append(int(layer.requantize.multipliers[channel])
+                               % (1 << shape.scale_bits))
+            return entries
 
         weight_base = self._take(WEIGHTS, tiles * per_tile)
         self._by_column(WEIGHTS, weight_base, weights, outputs)
-        scale_base = self._take(SCALES, tiles * passes)
+        scale_base = self._take(SCALES, tiles * (passes + rescaled))
         self._by_column(SCALES, scale_base, scales, outputs)
         block = len(self._parameters(layer, 0))
         parameter_base = self._take(PARAMETERS, tiles * block)
@@ -307,7 +312,7 @@ class Packed:
                         lambda channel: self._parameters(layer, channel), outputs)
         fields = {
             **{name: least for name, least in LEAST.items() if name.startswith(("pool_", "out_"))},
-            "tag": 0xD5, "raw": layer.raw, "rescale": isinstance(layer.requantize, Rescale),
+            "tag": 0xD5, "raw": layer.raw, "rescale": rescaled,
             "code_bits": layer.code_bits, "map_bits": 1, "turns": 1,
             "last_cols": outputs - (tiles - 1) * shape.cols, "col_tiles": tiles,
             "term_period": layer.period, "terms": len(layer.lists[0]), "block": block,
@@ -341,8 +346,7 @@ class Packed:
         """The block of a channel."""
         each, entries = layer.requantize, layer.biases[:, channel].tolist()
         if isinstance(each, Rescale):
-            low = int(each.multipliers[channel]) % (1 << self.shape.scale_bits)
-            return [*entries, low, int(each.addends[channel])]
+            return [*entries, int(each.addends[channel])]
         if layer.raw:
             return entries
         nodes = [0] * (1 << layer.code_bits)

@@ -295,8 +295,7 @@ def cases(draw, most=3, most_terms=4, **fixed):
     depths = {name: max(low[name][0], image.metadata["usage"][memory.name.lower()] + slack)
               for memory, name in DEPTHS.items()}
     needed = max(layer["acc_bits"] for layer in image.layers)
-    least = ample.scale_bits if ample.rescale else 8
-    config = dataclasses.replace(ample, acc_bits=max(8, least, min(32, needed + slack)), **depths)
+    config = dataclasses.replace(ample, acc_bits=max(8, min(32, needed + slack)), **depths)
     return network, config, compile_network(network, config, batch=image.batch)
 
 

@@ -8,23 +8,21 @@ import pytest
 from tests.bench import play
 from xnorloom.hw.column.loader import ParameterLoader
 from xnorloom.hw.spec.config import MachineConfig
-from xnorloom.hw.spec.latency import threshold_levels
 
 
 def _layer(**fields):
-    return {"code_bits": 1, "rescale": 0, "parameter_base": 0, **fields}
+    return {"raw": 0, "code_bits": 1, "rescale": 0, "parameter_base": 0, **fields}
 
 
 def _expected(config, layer, blocks):
     """Entries of every block, in order: address, phase, whether bias, level, place and fault."""
-    levels = threshold_levels(config)
     biases = 16 if any(layer.get(name) for name in layer if name.startswith("border")) else 1
     for number in range(blocks):
         block = []
-        for entry in range(biases, layer["block"]):
+        for entry in range(biases, biases if layer["rescale"] else layer["block"]):
             node = entry - biases + 1
             depth = node.bit_length() - 1
-            first = 0 if layer["rescale"] else levels - layer["code_bits"]
+            first = config.code_bits - layer["code_bits"]
             address = layer["parameter_base"] + number * layer["block"] + entry
             block.append((address % config.parameter_depth, number % 2, 0, 1 << first + depth,
                           node - (1 << depth), address >= config.parameter_depth))
@@ -37,15 +35,15 @@ def test_blocks(widest, rescale):
     config = MachineConfig(rows=1, cols=1, lanes=4, code_bits=widest, parameter_depth=128,
                            rescale=rescale)
     unit = ParameterLoader(config)
-    rng, latency = random.Random(widest), threshold_levels(config) + 1
+    rng, latency = random.Random(widest), widest + 1
     layers = [(_layer(code_bits=bits, block=1 << bits), 3) for bits in range(1, widest + 1)]
-    layers += [(_layer(block=1, parameter_base=7), 4),
+    layers += [(_layer(raw=1, block=1, parameter_base=7), 4),
                (_layer(block=17, border_right=1), 2),
                (_layer(code_bits=widest, block=15 + (1 << widest), border_top=3,
                        parameter_base=100), 2)]
     if rescale:
-        layers += [(_layer(rescale=1, code_bits=8, block=3), 3),
-                   (_layer(rescale=1, code_bits=5, block=18, border_left=1), 3)]
+        layers += [(_layer(rescale=1, code_bits=8, block=2), 3),
+                   (_layer(rescale=1, code_bits=5, block=17, border_left=1), 3)]
     cycles, expected = [], []
     for layer, blocks in layers:
         bordered = any(layer.get(name) for name in layer if name.startswith("border"))

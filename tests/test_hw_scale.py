@@ -1,5 +1,6 @@
 # amaranth: UnusedElaboratable=no
-"""The scale-and-accumulate unit adds scale times count to one accumulator per row."""
+"""The scale-and-accumulate unit adds scale times count to one accumulator per row, and multiplies
+finished ones."""
 
 import random
 
@@ -24,15 +25,15 @@ def test_accumulators(rows, units, scale_bits, count_bits, acc_bits, extreme, sh
         acc_bits=acc_bits, scale_depth=64, parameter_depth=32, rescale=shift is not None)
     unit = ScaleUnit(config)
     rng = random.Random(rows)
-    drain, low = config.drain_cycles, -(1 << scale_bits - 1)
-    multiplier = rng.choice([low, -low - 1])
+    drain, low, wide = config.drain_cycles, -(1 << scale_bits - 1), 1 << acc_bits - 1
 
-    # By cycle: count, whether it is the first of its pass; token; scale entry; bias; multiplied.
+    # By cycle: count, whether it is the first of its pass; token; scale entry; bias or addend;
+    # whether an accumulator is multiplied.
     counts, tokens, scales, biases, slots = {}, {}, {}, {}, set()
-    accs, products, time = [], [], 2
+    accs, sums, time = [], [], 2
     for tile in range(12):
         passes = rng.choice([1, 2, 5])
-        values = [rng.randrange(-(1 << acc_bits - 1), 1 << acc_bits - 1) for _ in range(drain)]
+        values = [rng.randrange(-wide, wide) for _ in range(drain)]
         for row, bias in enumerate(values):
             biases[time + row + 3] = bias
         for number in range(passes):
@@ -49,10 +50,14 @@ def test_accumulators(rows, units, scale_bits, count_bits, acc_bits, extreme, sh
             opened, time = time, time + drain + rng.choice([0, 0, 1, 3])
         accs += [(opened + row + SCALE_LATENCY, acc, tile % 2) for row, acc in enumerate(values)]
         if shift is not None:
+            multiplier = rng.choice([low, -low - 1])
+            addend = rng.choice([-wide, wide - 1, rng.randrange(-wide, wide)])
+            scales[opened + rescale_delay(config) + 1] = multiplier % (1 << scale_bits)
             for row, acc in enumerate(values):
                 slot = opened + rescale_delay(config) + row
                 slots.add(slot)
-                products.append((slot + SCALE_LATENCY - 1, multiplier * wrapped(
+                biases[slot + 3] = addend
+                sums.append((slot + SCALE_LATENCY, addend + multiplier * wrapped(
                     acc >> RESCALE_SHIFTS[shift], count_bits + 1)))
             time = max(time, opened + rescale_cycles(config))
 
@@ -60,7 +65,6 @@ def test_accumulators(rows, units, scale_bits, count_bits, acc_bits, extreme, sh
         if shift is not None:
             ctx.set(unit.mode.rescale, 1)
             ctx.set(unit.mode.shifts, 1 << shift)
-            ctx.set(unit.multiplier, multiplier)
         for cycle in range(time + SCALE_LATENCY + 2):
             count, start = counts.get(cycle, (rng.getrandbits(count_bits), 0))
             token = dict(tokens.get(cycle, {}))
@@ -69,7 +73,7 @@ def test_accumulators(rows, units, scale_bits, count_bits, acc_bits, extreme, sh
             ctx.set(unit.token, token)
             ctx.set(unit.counts.payload, {"first": start, "count": count})
             ctx.set(unit.counts.valid, cycle in counts)
-            ctx.set(unit.bias, biases.get(cycle, 0))
+            ctx.set(unit.bias, biases.get(cycle, rng.randrange(-wide, wide)))
             if cycle in scales:
                 ctx.set(unit.scale, scales[cycle])
             await ctx.tick()
@@ -77,8 +81,8 @@ def test_accumulators(rows, units, scale_bits, count_bits, acc_bits, extreme, sh
     watch, seen = recorder(unit.valid, unit.acc, unit.phase)
     watchers, multiplied = [watch], []
     if shift is not None:
-        other, multiplied = recorder(unit.rescaled, unit.product)
+        other, multiplied = recorder(unit.rescaled, unit.total)
         watchers.append(other)
     simulate(unit, feed, processes=watchers)
     assert seen == accs
-    assert multiplied == products
+    assert multiplied == sums

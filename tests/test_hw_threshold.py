@@ -5,11 +5,10 @@ import random
 
 import pytest
 
-from tests.bench import recorder, simulate
+from tests.bench import play, recorder, simulate
 from tests.columns import heap
 from xnorloom.hw.column.threshold import ThresholdPipeline
 from xnorloom.hw.spec.config import MachineConfig
-from xnorloom.hw.spec.latency import threshold_levels
 
 
 @pytest.mark.parametrize("widest, code_bits", [
@@ -19,7 +18,7 @@ def test_codes(widest, code_bits, rescale):
     config = MachineConfig(rows=1, cols=1, lanes=4, acc_bits=8, scale_bits=8, code_bits=widest,
                            rescale=rescale)
     unit = ThresholdPipeline(config)
-    levels = threshold_levels(config)
+    levels = widest
     rng = random.Random(code_bits)
     first, extremes = levels - code_bits, [-128, 127]
     sweeps, expected = 4, []
@@ -76,24 +75,8 @@ def test_codes(widest, code_bits, rescale):
 
 
 def test_no_level_searches():
-    config = MachineConfig(rows=1, cols=1, lanes=4, acc_bits=8, scale_bits=8)
-    unit = ThresholdPipeline(config)
-    seen = []
-
-    async def bench(ctx):
-        for level, entry in ((0, -77), (1, 99)):
-            ctx.set(unit.entry, entry)
-            ctx.set(unit.load, {"levels": 1 << level, "place": 0, "phase": 0})
-            await ctx.tick()
-        ctx.set(unit.load, {})
-        ctx.set(unit.opened, 1)
-        await ctx.tick()
-        for acc in range(-5, 5):
-            ctx.set(unit.valid, 1)
-            ctx.set(unit.acc, acc)
-            await ctx.tick()
-            seen.append((ctx.get(unit.kept[0]), ctx.get(unit.kept[1]), ctx.get(unit.code.valid),
-                         ctx.get(unit.code.payload)))
-
-    simulate(unit, bench)
-    assert seen == [(-77, 99, 0, 0)] * 10
+    unit = ThresholdPipeline(MachineConfig(rows=1, cols=1, lanes=4, acc_bits=8, scale_bits=8))
+    cycles = [[(unit.load.levels, 1 << level), (unit.entry, -77)] for level in range(4)]
+    cycles += [[(unit.load.levels, 0), (unit.opened, 1)]]
+    cycles += [[(unit.valid, 1), (unit.acc, acc)] for acc in range(-5, 5)]
+    assert play(unit, cycles, [unit.code.valid, unit.code.payload]) == [(0, 0)] * len(cycles)

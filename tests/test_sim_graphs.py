@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 
 from tests.graphs import KINDS, random_net
 from tests.strategies import machines
+from xnorloom.hw.spec.config import MachineConfig
 from xnorloom.sim.transport import RtlTransport
+from xnorloom.sw import data as datasets
 from xnorloom.sw.errors import CompileError
 from xnorloom.sw.graph.errors import FrontendError
 from xnorloom.sw.graph.evaluate import evaluate
@@ -27,6 +29,8 @@ from xnorloom.sw.passes.compiler import compile_network
 from xnorloom.sw.passes.pipeline import lower_model
 from xnorloom.sw.passes.quantize import PADDINGS, quantize_
 from xnorloom.sw.quantizers import SCHEMES
+from xnorloom.sw.quantizers.sawb import PactSawbConfig
+from xnorloom.sw.training import nets
 
 GRAPHS_PER_MACHINE = 9
 
@@ -142,6 +146,28 @@ def test_random_graphs_on_random_machines():
     # Building a machine takes the time, so each runs several graphs.
     tried = run_random_graphs(4)
     assert tried.ran >= 30, tried.refused
+
+
+@pytest.mark.parametrize("fields, kinds", [
+    ({"rows": 4, "units": 2}, ("mlp", "cnn", "resnet", "mobilenet")),
+    ({"rows": 3, "acc_bits": 20, "code_bits": 1}, ("mlp", "cnn", "resnet"))], ids=str)
+def test_wide_codes(fields, kinds):
+    config = MachineConfig(cols=4, lanes=16, **fields)
+    about = datasets.info("digits")
+    with RtlTransport(config, optimize=1) as transport:
+        for bits, kind in enumerate(kinds, 5):
+            torch.manual_seed(bits)
+            net = nets.NETS[kind](about, width=4)
+            net.in_shape = about.in_shape
+            for module in net.modules():
+                if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
+                    torch.nn.init.normal_(module.bias, std=1.5)
+            network, images = quantized(net, PactSawbConfig(activation_bits=bits), "code", 5, 4)
+            lowered, snapped = lower_model(network, scale_bits=config.scale_bits,
+                                           acc_bits=config.acc_bits, count_bits=config.count_bits)
+            assert compare(transport, config, lowered, snapped, images, None) > 50
+            offsets = [layer.offsets is not None for layer in snapped.layers]
+            assert any(offsets) == (config.acc_bits == 20)
 
 
 @pytest.mark.slow

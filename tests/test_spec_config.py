@@ -52,7 +52,6 @@ def test_every_field_is_checked():
     ({"rows": 1, "units": 2}, r"'units' must divide rows \(1\), not 2"),
     ({"cols": 3}, r"'lanes' must be a multiple of cols \(3\), not 4"),
     ({"lanes": 2, "cols": 4}, r"'lanes' must be a multiple of cols \(4\), not 2"),
-    ({"acc_bits": 12, "scale_bits": 16}, "'acc_bits' must be at least scale_bits .16. with resc"),
     ({"lanes": 16, "count_bits": 4}, "'count_bits' must be at least 5 .* 16 lanes, not 4")])
 def test_contradictions(fields, message):
     with pytest.raises(ConfigError, match=message):

@@ -1,15 +1,20 @@
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from xnorloom.hw.spec.config import PRESETS
 from xnorloom.hw.spec.descriptor import RESCALE_DOWN, RESCALE_SHIFTS
+from xnorloom.sw import data as datasets
 from xnorloom.sw.bitplanes import BitPlanes, group_count
 from xnorloom.sw.graph.evaluate import evaluate
 from xnorloom.sw.graph.network import Rescale
 from xnorloom.sw.head import Head
+from xnorloom.sw.machine.driver import Driver
+from xnorloom.sw.machine.reference import ReferenceMachine
+from xnorloom.sw.passes.compiler import compile_network
 from xnorloom.sw.passes.golden import check_codes, check_fused
 from xnorloom.sw.passes.lower import FrontendError, lower
 from xnorloom.sw.passes.quantize import quantize_
@@ -21,6 +26,10 @@ from xnorloom.sw.quantizers.pact import PactActivation
 from xnorloom.sw.quantizers.planes import binary_planes
 from xnorloom.sw.quantizers.sawb import PactSawbConfig
 from xnorloom.sw.training import nets
+
+LARGE = replace(PRESETS["default"], name="large", **{
+    f"{memory}_depth": 1 << 14 for memory in (
+        "activation", "weight", "scale", "parameter", "term", "tap", "pair", "program")})
 
 
 class PlainWeight(WeightQuantizer):
@@ -317,7 +326,7 @@ def test_an_uncalibrated_activation_says_so():
         lower(model)
 
 
-@pytest.mark.parametrize("count_bits", [12, 14, 16])
+@pytest.mark.parametrize("count_bits", [13, 14, 16])
 def test_shifted_accumulators_fit_the_multiplier(count_bits):
     model, _images = random_model(1, PactSawbConfig(weight_bits=3, activation_bits=5))
     for layer, lowered in zip(snap(model, count_bits=count_bits).layers,
@@ -329,12 +338,125 @@ def test_shifted_accumulators_fit_the_multiplier(count_bits):
             # It is the smallest that the machine has.
             assert all(reach >> less >= 1 << count_bits
                        for less in RESCALE_SHIFTS if less < codes.shift)
-            assert codes.down <= RESCALE_DOWN
+            assert codes.down == RESCALE_DOWN and codes.shift in RESCALE_SHIFTS
             assert codes.multipliers.max() < 1 << 15 and np.abs(codes.addends).max() < 1 << 31
 
 
-def test_a_multiplier_too_narrow_for_the_codes_is_named():
-    model, _images = random_model(1, PactSawbConfig(weight_bits=3, activation_bits=5))
-    with pytest.raises(SnapError, match="^Layer '[0-9]+' channel [0-9]+ must have steps of its "
-                                        "5-bit codes that a multiplication by 16 bits can tell "):
-        snap(model, count_bits=6)
+def wide_codes(net, bits, gain=1.0, seed=0):
+    """A calibrated network of wide codes, whose batch norms multiply by ``gain``."""
+    torch.manual_seed(seed)
+    about = datasets.info("digits")
+    model = nets.prepare(nets.NETS[net](about, width=8), PactSawbConfig(activation_bits=bits))
+    images = torch.rand(8, *about.in_shape)
+    model(images)
+    for module in model.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            nn.init.constant_(module.weight, gain)
+    return model.eval(), images
+
+
+def runs(model, images, machine):
+    """Compiles for a machine, which then computes what torch does; wide codes are those of their
+    quantizers but beside a step."""
+    widths = {name: getattr(machine, name) for name in ("scale_bits", "acc_bits", "count_bits")}
+    snapped = snap(model, **widths)
+    check_fused(model, snapped)
+    network = lower(snapped)
+    check_codes(snapped, network)
+    driver = Driver(ReferenceMachine(machine), compile_network(network, machine, batch=1))
+    driver.load()
+    codes = network.encode(images.reshape(-1, *network.in_shape))[:2]
+    wanted = evaluate(network, codes)
+    for name, values in driver.run(codes, observe=True).maps.items():
+        np.testing.assert_array_equal(values, wanted[name], err_msg=name)
+    maps, _result = snapped.run(images)
+    for layer in snapped.layers[:-1]:
+        values = layer(maps)
+        off = layer.activation(values) - layer.fused.quantizer.encode(layer.mapped(values))
+        assert off.abs().max() <= 1 and (off == 0).double().mean() > 0.9, layer.name
+    return snapped, network
+
+
+@pytest.mark.parametrize("bits", [5, 6, 7, 8])
+@pytest.mark.parametrize("net, gain", [("mlp", 1), ("cnn", 1), ("cnn", 5), ("resnet", 3),
+                                       ("mobilenet", 1)])
+def test_wide_codes_run_on_the_presets(net, bits, gain):
+    _snapped, network = runs(*wide_codes(net, bits, gain), LARGE)
+    for layer in network.layers[:-1]:
+        assert layer.requantize.bits == bits and layer.requantize.down == RESCALE_DOWN
+
+
+def test_accumulators_are_coarser_where_codes_need_more_than_a_multiplier():
+    model, images = wide_codes("cnn", 8)
+    fine = snap(model)
+    model, images = wide_codes("cnn", 8, 8.0)
+    coarse, network = runs(model, images, LARGE)
+    place = next(index for index, layer in enumerate(fine.layers) if layer.activation
+                 and coarse.layers[index].activation.shift < layer.activation.shift)
+    reach = [np.maximum(-layer.integers.low, layer.integers.high).max()
+             for layer in (fine.layers[place], coarse.layers[place])]
+    shift = network.layers[place].requantize.shift
+    assert reach[1] < reach[0] and reach[1] >> shift < 1 << 16 <= reach[0] >> shift
+
+
+@pytest.mark.parametrize("fields", [{"acc_bits": 20}, {"acc_bits": 24}, {"acc_bits": 32},
+                                    {"scale_bits": 18}, {"count_bits": 14}], ids=str)
+def test_wide_codes_run_on_other_machines(fields):
+    model, images = wide_codes("cnn", 7)
+    for module in model.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            nn.init.normal_(module.bias, std=1.5)
+    machine = replace(LARGE, **fields)
+    snapped, _network = runs(model, images, machine)
+    # Where no addend holds the begin of the codes, biases do.
+    moved = [layer.offsets is not None for layer in snapped.layers]
+    assert any(moved) == (machine.acc_bits == 20)
+
+
+def test_channels_of_one_code_need_no_multiplier():
+    model, images = wide_codes("cnn", 8)
+    norm = next(module for module in model.modules()
+                if isinstance(module, nn.modules.batchnorm._BatchNorm))
+    nn.init.constant_(norm.bias[:2], 1.0)
+    nn.init.constant_(norm.weight[:2], 1e-9)
+    nn.init.constant_(norm.bias[2:4], -1e5)
+    _snapped, network = runs(model, images, LARGE)
+    codes = network.layers[0].requantize
+    assert (codes.multipliers[:4] == 0).all() and (codes.multipliers[4:] > 0).all()
+    assert len(np.unique(codes.addends[:4])) == 2
+
+
+@pytest.mark.parametrize("widths, message", [
+    ({"count_bits": 10}, "multiplier must fit in 16 bits, but needs [0-9]+"),
+    ({"scale_bits": 10}, "multiplier must fit in 10 bits, but needs [0-9]+"),
+])
+def test_a_multiplier_too_narrow_for_the_codes_is_named(widths, message):
+    model, _images = wide_codes("cnn", 8)
+    reason = (r"its 8-bit codes are [0-9.]+ steps of the accumulator apart, too few behind a right "
+              r"shift of 4$")
+    with pytest.raises(SnapError, match=f"^Layer 'conv[0-9]' channel [0-9]+ {message}: {reason}"):
+        snap(model, **widths)
+
+
+class Clamped(nn.Module):
+    """A relu before a sum, and a batch norm behind it."""
+
+    def __init__(self):
+        super().__init__()
+        self.one, self.two = nn.Conv2d(1, 2, 1), nn.Conv2d(1, 2, 1)
+        self.norm, self.last = nn.BatchNorm2d(2), nn.Conv2d(2, 2, 1)
+        nn.init.constant_(self.norm.bias, 1.0)
+
+    def forward(self, x):
+        return self.last(torch.relu(self.norm(torch.relu(self.one(x)) + self.two(x))))
+
+
+def test_an_addend_too_narrow_behind_a_clamp_is_named():
+    model = quantize_(Clamped(), PactSawbConfig(activation_bits=8), in_shape=(1, 4, 4))
+    model(torch.rand(4, 1, 4, 4))
+    snap(model.eval())
+    # The bias is in front of the clamp, where it cannot take over.
+    with pytest.raises(SnapError, match=r"^Layer '[a-z]+' channel [01] addend must fit in 20 bits, "
+                                        r"but needs 2[0-9]: an accumulator of 0 is [0-9.]+ of its "
+                                        "8-bit codes$"):
+        snap(model, acc_bits=20)

@@ -174,6 +174,17 @@ def test_constants_behind_a_clamp_stay_outside():
     assert (found.low >= np.minimum(found.scales[1], 0).sum(axis=(1, 2, 3)) * 5).all()
 
 
+def test_offsets_are_taken_back():
+    offsets = np.array([0.0, 3.0, -700.0])
+    for per_channel in (True, False):
+        (term,), bias, found = several([(9, 2, {})], per_channel=per_channel, offsets=offsets)
+        unit = np.ldexp(1.0, found.frac_bits)
+        moved, at_zero = np.rint(offsets * unit), term.shares(-found.scales[0]).sum(axis=(1, 2))
+        np.testing.assert_array_equal(found.after, -moved)
+        np.testing.assert_array_equal(found.biases, np.rint(bias[0] * unit + at_zero) + moved)
+        assert max(found.high.max(), -found.low.min()) < 1 << 27
+
+
 def test_a_frame_of_zeros_takes_back_what_its_taps_have_in_the_bias():
     rng = np.random.default_rng(3)
     weights = BitPlanes(rng.integers(0, 2, (2, 3, 4, 3, 2)), rng.uniform(0.1, 1, (2, 3, 3)),

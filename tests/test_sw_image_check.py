@@ -82,7 +82,7 @@ def with_record(image, memory, record, place, **values):
     ({"send": 1}, "send must be from 0 to 0, not 1$"),
     ({"tag": 7}, "tag must be from 213 to 213, not 7$"),
     ({"code_bits": 3}, "block must be 8, not 4$"),
-    ({"rescale": 1}, "block must be 3, not 4$"),
+    ({"rescale": 1}, "block must be 2, not 4$"),
     ({"block": 5}, "block must be 4, not 5$"),
     ({"passes": 1}, "passes must be 2, not 1$"),
     ({"terms": 2}, "terms must be 1, not 2$"),

@@ -68,12 +68,18 @@ def test_biases_lie_by_column_tile_and_class():
     assert banks[1, 1, :, 0].tolist() == classes[4].tolist()
 
 
-def test_multiplier_and_addend_follow_the_bias():
-    banks = pack_parameters(np.full((4, 1), 7), CONFIG,
-                            rescale=(np.array([-1, 2, 3, 4]), np.array([-5, 6, 7, 8])))
-    assert banks[0, 0, :, 0].tolist() == [7, 0x7F, 0xFFFFB]
-    assert banks[0, 1, :, 0].tolist() == [7, 4, 8]
+def test_an_addend_follows_the_bias():
+    banks = pack_parameters(np.full((4, 1), 7), CONFIG, addends=np.array([-5, 6, 7, 8]))
+    assert banks[0, 0, :, 0].tolist() == [7, 0xFFFFB]
+    assert banks[0, 1, :, 0].tolist() == [7, 8]
     assert not banks[1, 1].any()
+
+
+def test_a_multiplier_follows_the_scales_of_its_tile():
+    banks = pack_scales(np.arange(-8, 0).reshape(4, 2), [True, True], CONFIG,
+                        multipliers=np.array([-1, 2, 3, 4]))
+    assert banks[0, :, 0].tolist() == [0xF8, 0xF9, 0x7F, 0xFE, 0xFF, 4]
+    assert banks[1, 2:, 0].tolist() == [2, 0, 0, 0]
 
 
 @pytest.mark.parametrize("code_bits", [1, 2, 3, 4])

@@ -9,7 +9,7 @@ from ..common.delay import Delay
 from ..common.layout import column_layout
 from ..common.queue import Queue
 from ..memory.bank import write_signature
-from ..spec.latency import ELEMENT_LATENCY, FEED_LATENCY, threshold_levels
+from ..spec.latency import ELEMENT_LATENCY, FEED_LATENCY
 from .loader import ParameterLoader
 from .mode import ModeDecoder
 from .passes import CLASS_BITS, PassSequencer
@@ -34,17 +34,17 @@ class Columns(wiring.Component):
 
     All columns do the same, one cycle apart, and so do the units of a column, from the top one to
     unit 0, ``drain_cycles`` apart. A code leaves a constant time after its tile's final count:
-    :func:`hw.spec.requantize.staircase_latency` cycles, in a layer with ``rescale``
-    :func:`hw.spec.requantize.rescaled_latency` cycles. A raw accumulator lies in its ring
+    :func:`hw.spec.latency.staircase_latency` cycles, in a layer with ``rescale``
+    :func:`hw.spec.latency.rescaled_latency` cycles. A raw accumulator lies in its ring
     ``SCALE_LATENCY`` cycles after its count.
 
     The layer is let go in the cycle in which the last code of unit 0 of the last column shows; with
-    ``rescale``, ``threshold_levels - 1`` cycles later; in a raw layer, with the last ``arrived``.
+    ``rescale``, ``code_bits - 1`` cycles later; in a raw layer, with the last ``arrived``.
 
     The feed keeps distances between passes that drain at a unit. The first pass of a sweep follows
     the first one of the sweep before after ``layer.block + PARAMETER_CYCLES`` cycles or more, or
     the begin of the layer; a pass follows the last one of a tile with ``rescale`` after
-    :func:`hw.spec.requantize.rescale_cycles` or more; a pass after a raw tile waits until all
+    :func:`hw.spec.latency.rescale_cycles` or more; a pass after a raw tile waits until all
     accumulators have been popped.
 
     Parameters
@@ -157,7 +157,7 @@ class Columns(wiring.Component):
 
     def _end(self, m, unit, mode):
         """Lets the layer go."""
-        m.submodules.end = end = Delay(1, threshold_levels(self.config))
+        m.submodules.end = end = Delay(1, self.config.code_bits)
         m.d.comb += [
             end.i.eq(unit.ended & unit.last & ~mode.raw), self.arrived.eq(unit.ended & mode.raw),
             self.layer.ready.eq(Mux(mode.raw, self.arrived & unit.last, end.o)),

@@ -6,7 +6,6 @@ from amaranth.lib.wiring import In, Out
 
 from ..common.layout import column_layout
 from ..spec.descriptor import MAX_MAP_BITS, RESCALE_SHIFTS
-from ..spec.latency import threshold_levels
 
 __all__ = ["ColumnMode", "ModeDecoder"]
 
@@ -20,7 +19,7 @@ class ColumnMode(data.StructLayout):
     """
 
     def __init__(self, config):
-        fields = {"raw": 1, "levels": threshold_levels(config)}
+        fields = {"raw": 1, "levels": config.code_bits}
         if config.rescale:
             fields |= {"rescale": 1, "shifts": len(RESCALE_SHIFTS), "largest": MAX_MAP_BITS}
         super().__init__(fields)
@@ -44,7 +43,7 @@ class ModeDecoder(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         layer, mode = self.layer, self.mode
-        levels = threshold_levels(self.config)
+        levels = self.config.code_bits
         codes = ~layer.raw & ~layer.rescale
         m.d.sync += [mode.raw.eq(layer.raw),
                      mode.levels.eq(Cat(codes & (layer.code_bits >= levels - level)

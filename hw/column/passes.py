@@ -30,7 +30,7 @@ class PassToken(data.StructLayout):
     one of the layer.
 
     What belongs to a count: ``rescale``, with ``config.rescale``: instead of a count, an
-    accumulator is multiplied.
+    accumulator is multiplied; ``scale`` is the entry of its multiplier.
     """
 
     def __init__(self, config):
@@ -62,11 +62,13 @@ class PassSequencer(wiring.Component):
         The current pass.
     bias : Out(1), bias_entry : Out(range(2 * parameter_depth))
         A count of a tile's first pass drained a cycle before whose bias is another one than before,
-        and where that lies in the parameter bank.
+        or the first accumulator of a tile was multiplied, which has an addend; and where that lies
+        in the parameter bank.
     load : Out(1)
         A sweep opens and another one follows: load the parameters of that one. With ``drained``.
     fault : Out(1)
-        The scale of the current pass lies outside the memory; with ``drained``.
+        The scale of the current pass lies outside the memory, with ``drained``; or a multiplier,
+        with ``token.rescale``.
     """
 
     def __init__(self, config):
@@ -100,46 +102,52 @@ class PassSequencer(wiring.Component):
             m.d.sync += [first.eq(last_pass), opening.eq(sweep_end), phase.eq(phase ^ sweep_end)]
         with m.If(self.begin):
             m.d.sync += [first.eq(1), opening.eq(1), phase.eq(0)]
-        self._scales(m, sweep_end)
-        self._biases(m, drained & first, drained & opening)
+        multiply, multiplied = Signal(), Signal()
         if self.config.rescale:
-            since = Signal(rescale_cycles(self.config) - 1)
+            since, delay = Signal(rescale_cycles(self.config) - 1), rescale_delay(self.config)
             m.d.sync += since.eq(Cat(tile_end & layer.rescale & ~layer.raw, since))
-            m.d.comb += token.rescale.eq(since[rescale_delay(self.config) - 1:].any())
+            m.d.comb += [multiplied.eq(since[delay - 1:].any()), multiply.eq(since[delay - 1]),
+                         token.rescale.eq(multiplied)]
+        self._scales(m, sweep_end, multiplied)
+        self._biases(m, drained & first, drained & opening, multiply)
         return m
 
-    def _scales(self, m, sweep_end):
-        """Every tile of a sweep reads the same scales."""
+    def _scales(self, m, sweep_end, multiplied):
+        """Every tile of a sweep reads the same scales, and then the multiplier behind them."""
         scale = self.token.scale
         sweep, later, following = (Signal.like(scale) for _ in range(3))
         m.submodules.guard_scales = guard = Guard(len(scale), self.config.scale_depth)
         m.d.comb += [
-            scale.eq(Mux(self.token.first, sweep, later)), following.eq(scale + 1),
-            guard.valid.eq(self.drained), guard.i.eq(scale), self.fault.eq(guard.fault),
+            scale.eq(Mux(self.token.first & ~multiplied, sweep, later)), following.eq(scale + 1),
+            guard.valid.eq(self.drained | multiplied), guard.i.eq(scale),
+            self.fault.eq(guard.fault),
         ]
         with m.If(self.drained):
             m.d.sync += later.eq(following)
-        with m.If(sweep_end):
+        with m.If(sweep_end | (multiplied & self.token.opening)):
             m.d.sync += sweep.eq(following)
         with m.If(self.begin):
             m.d.sync += sweep.eq(self.layer.scale_base)
 
-    def _biases(self, m, tile, sweep):
+    def _biases(self, m, tile, sweep, multiply):
         """With borders, every count has the bias of its row's class; without, all of a sweep have
-        one."""
+        one. The addend stands behind them, and takes the place of the bias in the units."""
         layer, drain = self.layer, self.config.drain_cycles
         block, following = Signal.like(self.bias_entry), Signal.like(self.bias_entry)
-        waiting = Signal(drain)
-        m.d.comb += [self.bias.eq(waiting[0]), self.bias_entry.eq(block)]
-        m.d.sync += waiting.eq(waiting >> 1)
+        waiting, addend = Signal(drain), Signal()
+        m.d.comb += [self.bias.eq(waiting[0]), self.bias_entry.eq(block + addend)]
+        m.d.sync += [waiting.eq(waiting >> 1), addend.eq(multiply)]
         with m.If(sweep):
-            m.d.sync += [block.eq(following), following.eq(following + layer.block), waiting.eq(1)]
+            m.d.sync += [block.eq(following), following.eq(following + layer.block)]
+        with m.If(sweep | multiply | (tile & layer.rescale)):
+            m.d.sync += waiting.eq(1)
         with m.If(self.begin):
             m.d.sync += following.eq(layer.parameter_base)
         if self.config.border_classes:
             classes, bordered = Signal(CLASS_BITS * drain), Signal()
+            # When an addend is read, all classes of its tile have been shifted out.
             m.d.comb += [self.classes.ready.eq(tile), self.bias_entry.eq(
-                block + Mux(bordered, classes[:CLASS_BITS], 0))]
+                block + Mux(bordered, Cat(classes[:CLASS_BITS], addend), addend))]
             m.d.sync += [
                 bordered.eq(has_borders(layer)),
                 classes.eq(Mux(tile, self.classes.payload.as_value(), classes >> CLASS_BITS)),

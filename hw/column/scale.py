@@ -3,17 +3,17 @@
 from functools import reduce
 from operator import or_
 
-from amaranth.hdl import Module, Mux, Signal, signed, unsigned
+from amaranth.hdl import Cat, Module, Mux, Signal, signed, unsigned
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..array.drain import Count
-from ..spec.descriptor import RESCALE_SHIFTS
+from ..spec.descriptor import MAX_MAP_BITS, RESCALE_DOWN, RESCALE_SHIFTS
 from ..spec.latency import SCALE_LATENCY, rescale_delay
 from .mode import ColumnMode
 from .passes import PassToken
 
-__all__ = ["ScaleUnit", "product_shape"]
+__all__ = ["ScaleUnit", "product_shape", "sum_shape"]
 
 
 def product_shape(config):
@@ -21,13 +21,24 @@ def product_shape(config):
     return signed(config.scale_bits + config.count_bits + 1)
 
 
+def sum_shape(config):
+    """Shape of the sum of a product and what is added to it; with ``config.rescale`` no bit of a
+    multiplied accumulator and its addend is lost."""
+    if not config.rescale:
+        return signed(config.acc_bits)
+    # A product is smaller by half than its width allows.
+    return signed(max(product_shape(config).width, config.acc_bits + 1,
+                      RESCALE_DOWN + MAX_MAP_BITS + 1))
+
+
 class ScaleUnit(wiring.Component):
     """Adds scale times count to one accumulator per row: ``acc[row] += S * m``.
 
     Accumulators rotate with the drain, whose order never changes, so they need no addresses.
-    Latency is :data:`hw.spec.cycles.SCALE_LATENCY` cycles; throughput is one count per cycle. Where
-    ``token.rescale`` stands in for a count, the accumulator of the tile's final count
-    :func:`hw.spec.requantize.rescale_delay` cycles before is shifted and multiplied instead.
+    Latency is :data:`hw.spec.latency.SCALE_LATENCY` cycles; throughput is one count per cycle.
+    Where ``token.rescale`` stands in for a count, the accumulator of the tile's final count
+    :func:`hw.spec.latency.rescale_delay` cycles before is shifted and multiplied instead, and the
+    bias is added.
 
     Parameters
     ----------
@@ -44,9 +55,11 @@ class ScaleUnit(wiring.Component):
         The pass that starts, with its first count.
     scale : In(scale_bits + 1)
         Scale of the pass, and above it whether the sum is clamped at zero before the pass is added;
-        one cycle after the first count and until that of the next pass.
+        one cycle after the first count and until that of the next pass. Instead of a count, an
+        accumulator has its multiplier there, too.
     bias : In(signed(acc_bits))
-        Bias of a count of a tile's first pass, three cycles later.
+        Bias of a count of a tile's first pass, or what is added to the product of an accumulator,
+        three cycles later.
     valid : Out(1), acc : Out(signed(acc_bits))
         Accumulators of a finished tile, bottom row first.
     opens : Out(1)
@@ -58,11 +71,9 @@ class ScaleUnit(wiring.Component):
     ended, last : Out(1)
         The last accumulator of a tile has come, or has been multiplied and added to, unless counts
         follow at once; it is the layer's last.
-    multiplier : In(signed(scale_bits))
-        With ``config.rescale``: factor of the accumulators.
-    rescaled : Out(1), product : Out(product_shape)
-        With ``config.rescale``: a product of an accumulator, ``SCALE_LATENCY - 1`` cycles after
-        ``token.rescale``.
+    rescaled : Out(1), total : Out(sum_shape)
+        With ``config.rescale``: a sum of a product of an accumulator, ``SCALE_LATENCY`` cycles
+        after ``token.rescale``.
     """
 
     def __init__(self, config):
@@ -77,8 +88,7 @@ class ScaleUnit(wiring.Component):
             "ended": Out(1), "last": Out(1),
         }
         if config.rescale:
-            members |= {"multiplier": In(signed(config.scale_bits)), "rescaled": Out(1),
-                        "product": Out(product_shape(config))}
+            members |= {"rescaled": Out(1), "total": Out(sum_shape(config))}
         super().__init__(members)
 
     def elaborate(self, platform):
@@ -103,15 +113,19 @@ class ScaleUnit(wiring.Component):
         ring = [Signal(signed(config.acc_bits), name=f"ring_{r}")
                 for r in range(config.drain_cycles)]
         product, clamp = self._multiply(m, rescale, ring)
-        base = Signal(signed(config.acc_bits))
-        m.d.comb += base.eq(Mux(token[3].first, self.bias, ring[-1]))
+        base, biased, total = Signal(signed(config.acc_bits)), Signal(), Signal(sum_shape(config))
+        m.d.sync += biased.eq(Mux(start[2], token[2].first, token[3].first) | rescale[2])
+        m.d.comb += [base.eq(Mux(biased, self.bias, ring[-1])),
+                     total.eq(Mux(clamp & (base < 0), 0, base) + product)]
         with m.If(valid[3] | rescale[3] | self.pop):
-            m.d.sync += ring[0].eq(Mux(clamp & (base < 0), 0, base) + product)
+            m.d.sync += ring[0].eq(total)
             m.d.sync += [later.eq(earlier) for earlier, later in zip(ring, ring[1:])]
         ended = valid[4] & token[4].final & ~valid[3]
         if config.rescale:
             ended = Mux(self.mode.rescale, rescale[4] & ~rescale[3], ended)
-            m.d.comb += [self.rescaled.eq(rescale[3]), self.product.eq(product)]
+            above = Signal(len(total) - config.acc_bits)
+            m.d.sync += above.eq(total[config.acc_bits:])
+            m.d.comb += [self.rescaled.eq(rescale[4]), self.total.eq(Cat(ring[0], above))]
         m.d.comb += [
             self.valid.eq(valid[4] & token[4].final), self.acc.eq(ring[0]),
             self.oldest.eq(ring[-1]), self.opens.eq(start[2] & token[2].opening),
@@ -133,8 +147,6 @@ class ScaleUnit(wiring.Component):
             # All but one of these are reset: a choice is then a single or.
             with m.If(rescale[0]):
                 m.d.sync += count.eq(0)
-            with m.If(rescale[1]):
-                m.d.sync += scale.eq(self.multiplier)
             taken = ring[rescale_delay(config) - SCALE_LATENCY]
             for index, shift in enumerate(RESCALE_SHIFTS):
                 shifted = Signal(signed(config.count_bits + 1), name=f"shifted_{shift}")

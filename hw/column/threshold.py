@@ -4,7 +4,6 @@ from amaranth.hdl import Cat, Module, Signal, signed
 from amaranth.lib import memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from ..spec.latency import threshold_levels
 from .loader import LoadToken
 
 __all__ = ["ThresholdPipeline"]
@@ -17,9 +16,9 @@ class ThresholdPipeline(wiring.Component):
     took are the digits of the code: the number of thresholds at or below the accumulator. A
     staircase of fewer levels lies in the last ones; the others turn left.
 
-    Latency is :func:`hw.spec.requantize.threshold_levels` cycles; throughput is one accumulator per
-    cycle. Memories have two halves, for the sweep that runs and the one that is loaded. The first
-    level has two registers instead: to take over a value costs less than to choose one.
+    Latency is ``code_bits`` cycles; throughput is one accumulator per cycle. Memories have two
+    halves, for the sweep that runs and the one that is loaded. The first level has two registers
+    instead: to take over a value costs less than to choose one.
 
     Parameters
     ----------
@@ -28,7 +27,7 @@ class ThresholdPipeline(wiring.Component):
 
     Members
     -------
-    levels : In(threshold_levels)
+    levels : In(code_bits)
         Levels that search.
     valid : In(1), acc : In(signed(acc_bits)), phase : In(1)
         An accumulator, and the half that holds its thresholds.
@@ -38,27 +37,22 @@ class ThresholdPipeline(wiring.Component):
         A threshold to keep; only its ``levels``, ``place`` and ``phase`` count.
     code : Out(stream.Signature(code_bits, always_ready=True))
         Codes; 0 while no level searches.
-    kept : Out(signed(acc_bits)).array(2)
-        What lies in the first place of the first two levels, while no level searches.
     """
 
     def __init__(self, config):
         self.config = config
         super().__init__({
-            "levels": In(threshold_levels(config)),
+            "levels": In(config.code_bits),
             "valid": In(1), "acc": In(signed(config.acc_bits)), "phase": In(1), "opened": In(1),
             "load": In(LoadToken(config)), "entry": In(signed(config.acc_bits)),
             "code": Out(stream.Signature(config.code_bits, always_ready=True)),
-            "kept": Out(signed(config.acc_bits)).array(2),
         })
 
     def elaborate(self, platform):
         m = Module()
         valid, acc, phase, path = self.valid, self.acc, self.phase, Cat()
-        for level in range(threshold_levels(self.config)):
+        for level in range(self.config.code_bits):
             threshold = self._level(m, level, Cat(path, phase))
-            if level < 2:
-                m.d.comb += self.kept[level].eq(threshold)
             turns = Signal(level + 1, name=f"path_{level}")
             with m.If(self.levels[level]):
                 m.d.sync += turns[0].eq(acc >= threshold)

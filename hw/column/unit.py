@@ -27,8 +27,8 @@ class ColumnUnit(wiring.Component):
 
     The banks hold the channels of one column; a column with several units has a copy in each.
 
-    A code leaves :func:`hw.spec.requantize.staircase_latency` cycles after its final count, or
-    :func:`hw.spec.requantize.rescaled_latency` in a layer with ``rescale``.
+    A code leaves :func:`hw.spec.latency.staircase_latency` cycles after its final count, or
+    :func:`hw.spec.latency.rescaled_latency` in a layer with ``rescale``.
 
     Members
     -------
@@ -84,6 +84,9 @@ class ColumnUnit(wiring.Component):
             # What was read comes a cycle later, when the next column reads.
             threshold.load.eq(self.load_o), threshold.entry.eq(parameters.read.data),
         ]
+        if config.rescale:
+            with m.If(self.token.rescale):
+                m.d.comb += scales.read.en.eq(1)
         with m.If(self.load_o.bias):
             m.d.sync += scale.bias.eq(parameters.read.data)
         self._codes(m, scale, threshold)
@@ -97,9 +100,8 @@ class ColumnUnit(wiring.Component):
             return
         m.submodules.rescaler = rescaler = Rescaler(self.config)
         m.d.comb += [
-            scale.multiplier.eq(threshold.kept[0]), rescaler.addend.eq(threshold.kept[1]),
             rescaler.largest.eq(self.mode.largest), rescaler.valid.eq(scale.rescaled),
-            rescaler.product.eq(scale.product),
+            rescaler.total.eq(scale.total),
             self.code.valid.eq(threshold.code.valid | rescaler.code.valid),
             self.code.payload.eq(threshold.code.payload | rescaler.code.payload),
         ]

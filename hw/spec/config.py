@@ -61,10 +61,10 @@ class MachineConfig:
     activation_depth: int = 4096
     #: Entries of ``lanes`` bits per weight bank (one bank per column).
     weight_depth: int = 2048
-    #: Scales per column: one per column tile and pass.
+    #: Scales per column: one per column tile and pass, and multipliers, one per column tile.
     scale_depth: int = 1024
     #: Biases and thresholds per column: of every column tile its bias, or 16 with borders, and ``2
-    #: ** code_bits - 1`` thresholds, or a multiplier and an addend.
+    #: ** code_bits - 1`` thresholds, or an addend.
     parameter_depth: int = 512
     #: Terms, over all layers.
     term_depth: int = 128
@@ -105,10 +105,6 @@ class MachineConfig:
         if self.lanes % self.cols:
             raise ConfigError(f"Machine field 'lanes' must be a multiple of cols ({self.cols}), "
                               f"not {self.lanes!r}")
-        if self.rescale and self.acc_bits < self.scale_bits:
-            raise ConfigError(f"Machine field 'acc_bits' must be at least scale_bits "
-                              f"({self.scale_bits}) with rescale, as a multiplier is an entry "
-                              f"beside the biases, not {self.acc_bits!r}")
         if self.count_bits < self.lanes.bit_length():
             raise ConfigError(f"Machine field 'count_bits' must be at least "
                               f"{self.lanes.bit_length()} to hold one word of {self.lanes} lanes, "

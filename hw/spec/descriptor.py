@@ -110,7 +110,8 @@ DESCRIPTOR = Record(
     (Field("weight_base", 16, "first weight word of column tile 0"),
      Field("col_tile_words", 16, "weight words of one column tile")),
     (Field("passes", 16, "passes of a tile"),
-     Field("scale_base", 16, "first scale; one per column tile and pass, in that order")),
+     Field("scale_base", 16, "first scale; of every column tile one per pass, in that order, and "
+                             "with rescale a multiplier")),
     (Field("parameter_base", 16, "first entry in the parameter banks; one block per column tile"),
      Field("shift", 5, "right shift of an accumulator before it is multiplied: index into "
                        "RESCALE_SHIFTS"),

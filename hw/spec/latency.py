@@ -3,7 +3,7 @@
 __all__ = ["ELEMENT_LATENCY", "FEED_LATENCY", "FIRST_ISSUE_CYCLES", "PARAMETER_CYCLES",
            "SCALE_LATENCY", "code_latency", "drained_latency", "first_issue_cycles",
            "in_pixel_pairs", "pool_cycles", "raw_latency", "rescale_cycles", "rescale_delay",
-           "rescaled_latency", "staircase_latency", "threshold_levels", "tile_cycles"]
+           "rescaled_latency", "staircase_latency", "tile_cycles"]
 
 FIRST_ISSUE_CYCLES = 7
 """Cycles of table look-ups before a layer's first step."""
@@ -35,14 +35,9 @@ def drained_latency(config):
             + (config.rows - 1) + (config.cols - 1) + config.drain_cycles - 1)
 
 
-def threshold_levels(config):
-    """Levels of the threshold pipeline; two of them keep multiplier and addend, too."""
-    return max(config.code_bits, 2 if config.rescale else 1)
-
-
 def staircase_latency(config):
     """Cycles from a tile's final count to its code found by thresholds."""
-    return SCALE_LATENCY + threshold_levels(config)
+    return SCALE_LATENCY + config.code_bits
 
 
 def rescale_delay(config):

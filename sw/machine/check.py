@@ -10,6 +10,7 @@ from xnorloom.hw.spec.descriptor import (
 )
 from xnorloom.hw.spec.latency import in_pixel_pairs, pool_cycles, tile_cycles
 from xnorloom.hw.spec.memory import Memory, banks
+from xnorloom.hw.spec.tile import bias_entries, block_entries, scale_entries
 
 from ..errors import ImageError
 from .check_maps import check_maps
@@ -172,18 +173,16 @@ class _Layer:
 
     def bordered(self):
         """Whether the layer has border classes."""
-        return any(self.fields[f"border_{side}"] for side in ("top", "bottom", "left", "right"))
+        return bias_entries(self.fields) > 1
 
     def check_tables(self):
         """Weights, scales and parameters of all column tiles."""
         fields, tiles = self.fields, self.fields["col_tiles"]
-        block = BORDER_CLASSES ** 2 if self.bordered() else 1
-        if not fields["raw"]:
-            block += 2 if fields["rescale"] else (1 << fields["code_bits"]) - 1
+        block = block_entries(fields)
         self.equal("block", block)
         for name, count, memory in (
                 ("weight_base", tiles * fields["col_tile_words"], Memory.WEIGHTS),
-                ("scale_base", tiles * fields["passes"], Memory.SCALES),
+                ("scale_base", tiles * scale_entries(fields), Memory.SCALES),
                 ("parameter_base", tiles * block, Memory.PARAMETERS)):
             self.inside(f"field {name}", fields[name], count, memory)
 

@@ -11,6 +11,7 @@ from xnorloom.hw.spec.descriptor import (
     TERM,
 )
 from xnorloom.hw.spec.memory import Memory
+from xnorloom.hw.spec.tile import bias_entries, scale_entries
 
 from .write import write_codes
 
@@ -120,12 +121,16 @@ class LayerRun:
         blocks = entries.reshape(self.config.cols, layer["col_tiles"], layer["block"])
         return _signed(blocks.transpose(2, 1, 0), self.config.acc_bits)
 
+    def _scales(self):
+        """Scales, a multiplier behind them: int64 array, shape ``(entries, col_tiles, cols)``."""
+        layer, tiles, each = self.layer, self.layer["col_tiles"], scale_entries(self.layer)
+        entries = self._column_entries(Memory.SCALES, layer["scale_base"], tiles * each)
+        return entries.reshape(self.config.cols, tiles, each).transpose(2, 1, 0)
+
     def _accumulate(self):
         """Accumulators: int64 array, shape ``(walked pixels, col_tiles, cols)``."""
-        layer, config = self.layer, self.config
-        tiles, passes = layer["col_tiles"], layer["passes"]
-        entries = self._column_entries(Memory.SCALES, layer["scale_base"], tiles * passes)
-        entries = entries.reshape(config.cols, tiles, passes).transpose(2, 1, 0)
+        layer = self.layer
+        entries = self._scales()[:layer["passes"]]
         parameters = self._parameters()
         classes = self._classes()
         acc = parameters[classes] if len(parameters) > classes.max() else (
@@ -214,23 +219,19 @@ class LayerRun:
         tiles, columns = np.arange(layer["col_tiles"])[:, None], np.arange(self.config.cols)
         node = np.ones(acc.shape, dtype=np.int64)
         for _ in range(layer["code_bits"]):
-            entry = np.minimum(self._biases() - 1 + node, len(parameters) - 1)
+            entry = np.minimum(bias_entries(layer) - 1 + node, len(parameters) - 1)
             node = 2 * node + (acc >= parameters[entry, tiles, columns])
         return node - (1 << layer["code_bits"])
 
     def _rescaled(self, acc):
         """Codes by multiplication, in the widths of the unit."""
         layer, config = self.layer, self.config
-        parameters, first = self._parameters(), self._biases()
-        multipliers, addends = parameters[first:first + 2]
+        parameters = self._parameters()
+        addends = parameters[min(bias_entries(layer), len(parameters) - 1)]
+        multipliers = _signed(self._scales()[layer["passes"]], config.scale_bits)
         factor = _signed(acc >> RESCALE_SHIFTS[layer["shift"]], config.count_bits + 1)
-        total = factor * _signed(multipliers, config.scale_bits) + addends
+        total = factor * multipliers + addends
         return np.clip(total >> RESCALE_DOWN, 0, (1 << layer["code_bits"]) - 1)
-
-    def _biases(self):
-        """Biases of a parameter block."""
-        sides = ("top", "bottom", "left", "right")
-        return BORDER_CLASSES ** 2 if any(self.layer[f"border_{side}"] for side in sides) else 1
 
 
 def _signed(values, bits):

@@ -6,7 +6,7 @@ Channel c lies in bank ``c mod cols`` of column tile ``c div cols``. Absent chan
 Scales
     One entry per column tile, term, group of taps and pass, in that order: the scale in two's
     complement, and above it a bit that is 1 where the accumulator is clamped at zero before the
-    pass is added.
+    pass is added. For codes by multiplication, behind those of a column tile: the multiplier.
 
 Parameters
     One block per column tile. First the biases: one, or, in a layer with border classes, 16, that
@@ -14,7 +14,7 @@ Parameters
     bits, its ``2 ** k - 1`` rising thresholds as a binary heap without entry 0: the root is node 1,
     the children of node i are 2 i and 2 i + 1. A search starts at node 1 and goes k times from i to
     ``2 i + (acc >= T[i])``; less 2 ** k, the end is the code. Absent channels hold the largest
-    accumulator. For codes by multiplication, instead: multiplier, then addend.
+    accumulator. For codes by multiplication, instead: the addend.
 """
 
 import numpy as np
@@ -58,8 +58,8 @@ def pack_weights(weights, config):
     return _by_column(entries, config.cols)
 
 
-def pack_scales(scales, relu, config):
-    """Scales in the order ``[column tile][pass]``.
+def pack_scales(scales, relu, config, *, multipliers=None):
+    """Scales in the order ``[column tile][pass]``, and multipliers behind those of a tile.
 
     Parameters
     ----------
@@ -68,17 +68,21 @@ def pack_scales(scales, relu, config):
     relu : bool array, shape ``(passes,)``
         Whether the accumulator is clamped at zero before the pass is added.
     config : MachineConfig
+    multipliers : int64 array, shape ``(outputs,)``, or None
 
     Returns
     -------
-    uint32 array, shape ``(cols, column tiles * passes, 1)``
+    uint32 array, shape ``(cols, column tiles * passes, 1)``; one more per tile with multipliers
     """
     entries = to_unsigned(scales, config.scale_bits)
     entries = entries | np.asarray(relu).astype(np.uint32) << np.uint32(config.scale_bits)
+    if multipliers is not None:
+        last = to_unsigned(multipliers, config.scale_bits)[:, None]
+        entries = np.concatenate([entries, last], axis=1)
     return _by_column(entries, config.cols).reshape(config.cols, -1, 1)
 
 
-def pack_parameters(biases, config, *, thresholds=None, rescale=None):
+def pack_parameters(biases, config, *, thresholds=None, addends=None):
     """Parameter blocks.
 
     Parameters
@@ -87,8 +91,7 @@ def pack_parameters(biases, config, *, thresholds=None, rescale=None):
     config : MachineConfig
     thresholds : int64 array, shape ``(outputs, 2 ** k - 1)``, or None
         Rising along each row.
-    rescale : tuple of int64 array, shape ``(outputs,)``, or None
-        Multipliers and addends.
+    addends : int64 array, shape ``(outputs,)``, or None
 
     Returns
     -------
@@ -97,11 +100,8 @@ def pack_parameters(biases, config, *, thresholds=None, rescale=None):
     parts = [to_unsigned(_by_column(biases, config.cols), config.acc_bits)]
     if thresholds is not None:
         parts.append(_heap(thresholds, config))
-    if rescale is not None:
-        multipliers, addends = rescale
-        values = np.stack([to_unsigned(multipliers, config.scale_bits),
-                           to_unsigned(addends, config.acc_bits)], axis=1)
-        parts.append(_by_column(values, config.cols))
+    if addends is not None:
+        parts.append(to_unsigned(_by_column(addends[:, None], config.cols), config.acc_bits))
     return np.concatenate(parts, axis=2)[..., None]
 
 

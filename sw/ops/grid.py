@@ -65,7 +65,7 @@ LOSS_LIMIT = 2.0 ** -8
 of the finest weights there are, those of 8 bits."""
 
 
-def to_integers(name, terms, bias, scale_bits, acc_bits, *, per_channel=False):
+def to_integers(name, terms, bias, scale_bits, acc_bits, *, per_channel=False, offsets=None):
     """Puts a layer on the finest grid that its widths allow; its terms share it.
 
     Parameters
@@ -80,6 +80,9 @@ def to_integers(name, terms, bias, scale_bits, acc_bits, *, per_channel=False):
         Signed widths of a scale and of an accumulator.
     per_channel : bool
         Whether every channel gets a grid of its own.
+    offsets : float64 array, shape ``(outputs,)``, optional
+        What accumulators are to be larger by: added to biases, and taken back in ``after``. Only
+        without ``relu``.
 
     Returns
     -------
@@ -98,13 +101,14 @@ def to_integers(name, terms, bias, scale_bits, acc_bits, *, per_channel=False):
     clamp = next((index for index, term in enumerate(terms) if term.relu), len(terms))
     front, behind = (nonzero(sum(each, np.zeros(outputs)))
                      for each in (bias[:clamp], bias[clamp:]))
+    offsets = np.zeros(outputs) if offsets is None else offsets
     limit, bound = 2 ** (scale_bits - 1) - 1, 2 ** (acc_bits - 1) - 2
 
     def merged(values):
         return values if per_channel else np.full_like(values, values.max())
 
     tops = [merged(_largest(term.products)) for term in terms]
-    largest, offset = np.max(tops, axis=0), merged(np.abs(front))
+    largest, offset = np.max(tops, axis=0), merged(np.abs(front + offsets))
     # A bias of more than four bounds does not fit whatever is added to it.
     frac_bits = np.minimum(_finest(limit + 0.5, largest), _finest(4 * bound, offset))
     frac_bits = np.where(frac_bits == _ANY, 0, frac_bits)
@@ -116,6 +120,8 @@ def to_integers(name, terms, bias, scale_bits, acc_bits, *, per_channel=False):
         folded = [term.shares(each).sum(axis=(1, 2)) for term, each in zip(terms, p)]
         biases, after = (np.rint(np.ldexp(constant, frac_bits) + sum(each, np.zeros(outputs)))
                          for constant, each in ((front, folded[:clamp]), (behind, folded[clamp:])))
+        moved = np.rint(np.ldexp(offsets, frac_bits))
+        biases, after = biases + moved, after - moved
         low, high, reach = _bounds(terms, p, biases)
         reach, top = merged(reach), merged(np.max([_largest(each) for each in p], axis=0))
         # Scales may vanish beside a bias that takes the accumulator for itself, not without one.

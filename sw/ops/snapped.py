@@ -78,10 +78,14 @@ class SnappedLayer(nn.Module):
     fused : sw.ops.values.Fused
     scale_bits, acc_bits : int
         Signed widths of a scale and of an accumulator.
+    offsets : float64 array, shape ``(outputs,)``, optional
+        See :func:`sw.ops.grid.to_integers`.
 
     Attributes
     ----------
     integers : sw.ops.grid.Integers
+    spare : int
+        Bits of scales and accumulators that are left to the compiler.
     activation : SnappedActivation, RescaledActivation or None
         From accumulators to codes.
 
@@ -91,18 +95,18 @@ class SnappedLayer(nn.Module):
         If the layer cannot be held in these widths.
     """
 
-    def __init__(self, fused, scale_bits=16, acc_bits=32):
+    def __init__(self, fused, scale_bits=16, acc_bits=32, offsets=None):
         super().__init__()
-        self.fused, self.name = fused, fused.name
+        self.fused, self.name, self.offsets = fused, fused.name, offsets
         terms = fused.sum.terms
         # Weights of block-diagonal terms take two planes of half a scale on the machine, and
         # then all scales of the layer are doubled.
-        spare = any(term.blocks > 1 for term in terms)
+        self.spare = spare = int(any(term.blocks > 1 for term in terms))
         self.integers = to_integers(
             fused.name, [GridTerm(term.weights, term.part.codebook, term.gain, term.zeros,
                                   term.relu) for term in terms],
             [term.bias for term in terms], scale_bits - spare, acc_bits - spare,
-            per_channel=fused.quantizer is not None)
+            per_channel=fused.quantizer is not None, offsets=offsets)
         outputs = len(self.integers.biases)
         self.grid = np.full(outputs, np.ldexp(1.0, -np.asarray(self.integers.frac_bits)))
         self.register_buffer("bias", torch.from_numpy(self.integers.biases * self.grid))

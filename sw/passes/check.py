@@ -17,7 +17,9 @@ from ..ops.limits import (
 )
 from ..quantizers import ActivationQuantizer
 from .fuse import fuse
-from .snap import snapped_layer
+from .rescale import line
+from .snap import SnappedLayer, with_activation
+from .staircase import accumulator_function
 
 __all__ = ["check_network"]
 
@@ -51,7 +53,8 @@ def check_network(network):
                 weight_planes=term.weights.count, activation_planes=term.part.codebook.count))
         if layer.quantizer is not None and layer.quantizer.bits > MAX_CODE_BITS:
             _demand("Activation", layer.activation, _curved(layer))
-            snapped_layer(layer)
+            snapped = with_activation(SnappedLayer(layer))
+            line(snapped, accumulator_function(snapped), layer.quantizer.bits)
         if layer.pool is not None:
             _demand("Pool behind layer", layer.name, broken_pool_limit(*layer.pool[1:3]))
 

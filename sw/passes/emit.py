@@ -63,8 +63,7 @@ class LayerEmitter:
         weights, terms = self._terms(plan, pads)
         parameters = pack_parameters(
             plan.biases, config, thresholds=plan.thresholds,
-            rescale=None if plan.rescale is None
-            else (plan.rescale.multipliers, plan.rescale.addends))
+            addends=None if plan.rescale is None else plan.rescale.addends)
         flat = parameters.reshape(config.cols, -1, 1)
         fields = {name: low for name, (low, _high) in descriptor_limits(config).items()}
         fields |= {
@@ -129,7 +128,9 @@ class LayerEmitter:
             scales = np.stack([item.scales for item in term.passes], axis=2)
             parts.append(scales.reshape(len(scales), -1))
             relu += [term.relu and not index for index in range(parts[-1].shape[1])]
-        return pack_scales(np.concatenate(parts, axis=1), np.array(relu), self.config)
+        return pack_scales(
+            np.concatenate(parts, axis=1), np.array(relu), self.config,
+            multipliers=None if plan.rescale is None else plan.rescale.multipliers)
 
     def _output(self, plan, walk, turns):
         """Fields of what becomes of codes."""

@@ -11,7 +11,7 @@ from ..errors import CompileError
 from ..graph.network import Layer, Rescale, Staircase
 from .borders import Borders, border_classes
 from .multiply import extra_bits, for_machine
-from .prove import prove_accumulator, prove_rescale, prove_scales
+from .prove import final_bounds, prove_accumulator, prove_rescale, prove_scales
 from .terms import common_period, needs_halves, plan_constant, plan_term
 
 __all__ = ["LayerPlan", "plan_layer"]
@@ -115,13 +115,12 @@ def plan_layer(layer, original, shapes, config):
     for end, constant in reversed(list(zip(ends[1:], segments[1:], strict=False))):
         if constant.any():
             terms.insert(end, plan_constant(constant, config, layer.name))
-    biases = (np.asarray(layer.biases, dtype=np.int64) << extra) + segments[0]
-    biases = biases[:, None] + borders.corrections
+    inner = (np.asarray(layer.biases, dtype=np.int64) << extra) + segments[0]
+    biases = inner[:, None] + borders.corrections
     prove_scales(layer.name, terms, config)
-    bits, low, high = prove_accumulator(layer.name, terms, biases, layer.requantize is not None,
-                                        config)
+    bits = prove_accumulator(layer.name, terms, biases, layer.requantize is not None, config)
     if rescale is not None:
-        bits = max(bits, prove_rescale(layer.name, rescale, low, high, config))
+        bits = max(bits, prove_rescale(layer.name, rescale, *final_bounds(terms, inner), config))
     _check_pairs(layer.name, terms)
     return LayerPlan(layer, original, tuple(terms), period, extra, biases, borders, thresholds,
                      rescale, bits)

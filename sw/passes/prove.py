@@ -4,7 +4,7 @@ import numpy as np
 
 from ..errors import CompileError
 
-__all__ = ["prove_accumulator", "prove_rescale", "prove_scales"]
+__all__ = ["final_bounds", "prove_accumulator", "prove_rescale", "prove_scales"]
 
 
 def _bits(low, high):
@@ -40,8 +40,8 @@ def prove_accumulator(name, terms, biases, codes, config):
 
     Returns
     -------
-    tuple of int, int64 array, int64 array
-        Bits needed; least and largest accumulator of every output at the end.
+    int
+        Bits needed.
 
     Raises
     ------
@@ -63,28 +63,52 @@ def prove_accumulator(name, terms, biases, codes, config):
     if bits > config.acc_bits:
         raise CompileError(f"Layer {name!r} accumulator must fit in {config.acc_bits} bits, but "
                            f"can reach {least}..{most}: {bits - config.acc_bits} bits are missing")
-    return bits, low, high
+    return bits
+
+
+def final_bounds(terms, biases):
+    """Least and largest accumulator of every output behind all terms: int64 arrays.
+
+    Parameters
+    ----------
+    terms : sequence of TermPlan
+    biases : int64 array, shape ``(outputs,)``
+        Those of pixels whose taps are all inside the map.
+    """
+    low = high = biases
+    for term in terms:
+        if term.relu:
+            low, high = np.maximum(low, 0), np.maximum(high, 0)
+        low, high = low + term.low, high + term.high
+    return low, high
 
 
 def prove_rescale(name, rescale, low, high, config):
     """Proves that what is multiplied, and what it is multiplied with and added to, fit.
 
+    Parameters
+    ----------
+    name : str
+    rescale : sw.graph.network.Rescale
+    low, high : int64 array, shape ``(outputs,)``
+        From :func:`final_bounds`.
+    config : MachineConfig
+
     Returns
     -------
     int
-        Bits that a parameter needs.
+        Bits that an addend needs.
 
     Raises
     ------
     CompileError
     """
-    shifted, needed = (low >> rescale.shift, high >> rescale.shift), 0
+    shifted = low >> rescale.shift, high >> rescale.shift
     for what, (least, most), width in (
             ("accumulators behind the shift", shifted, config.count_bits + 1),
             ("multipliers", 2 * (rescale.multipliers,), config.scale_bits),
             ("addends", 2 * (rescale.addends,), config.acc_bits)):
         bits = _bits(least.min(), most.max())
-        needed = bits if what != "accumulators behind the shift" else needed
         if bits > width:
             raise CompileError(
                 f"Layer {name!r} {what} must fit in {width} bits, but can reach "

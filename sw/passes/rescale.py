@@ -9,11 +9,25 @@ from xnorloom.hw.spec.descriptor import RESCALE_DOWN, RESCALE_SHIFTS
 from ..ops.grid import SnapError
 from .staircase import StaircaseError, search
 
-__all__ = ["RescaledActivation", "rescale"]
+__all__ = ["FarCodes", "RescaledActivation", "bounds", "line", "rescale", "shifts"]
 
 _FAR = 1 << 46
 """Thresholds are looked for up to here, whatever an accumulator can reach: all of them lie on the
 line that is wanted."""
+
+
+class FarCodes(Exception):
+    """Codes that begin too far from an accumulator of 0 for an addend.
+
+    Attributes
+    ----------
+    offsets : float64 array, shape ``(outputs,)``
+        What is to be added to biases, in real units.
+    """
+
+    def __init__(self, offsets):
+        super().__init__()
+        self.offsets = offsets
 
 
 class RescaledActivation(nn.Module):
@@ -44,7 +58,69 @@ class RescaledActivation(nn.Module):
             0, (1 << self.bits) - 1)
 
 
-def rescale(layer, codes, bits, scale_bits, acc_bits, count_bits):
+def shifts(layer, count_bits):
+    """Right shifts of accumulators that the machine has, the best first.
+
+    Behind the first one accumulators fit as they are, if there is such a shift. Behind a smaller
+    one they fit on a coarser grid, and a code needs less of a multiplier.
+
+    Parameters
+    ----------
+    layer : sw.ops.snapped.SnappedLayer
+        On the finest grid.
+    count_bits : int
+        Bits of a shifted accumulator, its sign not counted: what the unit's multiplier takes.
+
+    Returns
+    -------
+    list of tuple of int, int or None
+        Shift of the layer's accumulators, and the bits that fit behind it; None: as they are.
+    """
+    low, high = bounds(layer)
+    needed = int(np.maximum(-low, high + 1).max()).bit_length() - count_bits
+    # On the machine all of a layer with spare bits is larger by these.
+    known = [shift - layer.spare for shift in RESCALE_SHIFTS]
+    first = next((index for index, shift in enumerate(known) if shift >= needed), len(known) - 1)
+    return [(shift, None if shift >= needed else count_bits + 1 + shift)
+            for shift in reversed(known[:first + 1])]
+
+
+def line(layer, codes, bits):
+    """The line that codes are on, whatever the widths of a machine.
+
+    Parameters
+    ----------
+    layer : sw.ops.snapped.SnappedLayer
+    codes : callable
+        From accumulators, negated by sign, int64 ``(n, outputs)``, to codes.
+    bits : int
+        Of a code.
+
+    Returns
+    -------
+    tuple of int64 array, float64 array, float64 array
+        Thresholds, ``(outputs, 2 ** bits - 1)``; codes per step of the accumulator, and code at
+        an accumulator of 0, ``(outputs,)`` each.
+
+    Raises
+    ------
+    SnapError
+        If there is none.
+    """
+    far = np.full(len(layer.grid), _FAR)
+    try:
+        thresholds = search(codes, -far, far, 1 << bits)
+    except StaircaseError as error:
+        raise SnapError(f"Layer {layer.name!r} cannot be re-quantized: {error}") from None
+    slope, start, bent = _lines(thresholds, codes)
+    if bent.any():
+        raise SnapError(f"Layer {layer.name!r} must have codes of even steps behind nothing but "
+                        f"batch norms and a clip, to be re-quantized to {bits} bits; channel "
+                        f"{int(bent.argmax())} does not")
+    return thresholds, slope, start
+
+
+def rescale(layer, codes, bits, shift, scale_bits, acc_bits):
     """The integers for one layer.
 
     Parameters
@@ -54,10 +130,10 @@ def rescale(layer, codes, bits, scale_bits, acc_bits, count_bits):
         From accumulators, negated by sign, int64 ``(n, outputs)``, to codes: what is wanted.
     bits : int
         Of a code.
+    shift : int
+        Right shift of an accumulator.
     scale_bits, acc_bits : int
         Signed widths of a multiplier and of an addend.
-    count_bits : int
-        Bits of a shifted accumulator, its sign not counted: what the unit's multiplier takes.
 
     Returns
     -------
@@ -67,44 +143,50 @@ def rescale(layer, codes, bits, scale_bits, acc_bits, count_bits):
     ------
     SnapError
         If what is wanted is no line, or one that the widths do not hold.
+    FarCodes
+        If no addend holds where the line begins, and a bias can.
     """
     low, high = bounds(layer)
-    outputs, top = len(low), (1 << bits) - 1
-    try:
-        thresholds = search(codes, np.full(outputs, -_FAR), np.full(outputs, _FAR), top + 1)
-    except StaircaseError as error:
-        raise SnapError(f"Layer {layer.name!r} cannot be re-quantized: {error}") from None
-    slope, start, bent = _lines(thresholds, codes)
-    if bent.any():
-        raise SnapError(f"Layer {layer.name!r} must have codes of even steps behind nothing but "
-                        f"batch norms and a clip, to be re-quantized to {bits} bits; channel "
-                        f"{int(bent.argmax())} does not")
-    needed = int(np.maximum(-low, high + 1).max()).bit_length() - count_bits
-    # What the machine has; a shift that it lacks would cost the scales bits.
-    shift = next((each for each in RESCALE_SHIFTS if each >= needed), max(needed, 0))
+    thresholds, slope, start = line(layer, codes, bits)
     # A shifted accumulator is half a unit too small on average.
     start = start + slope * ((1 << shift) - 1) / 2
-    steep = slope.max() * 2.0 ** shift
-    down = min(acc_bits - 1, RESCALE_DOWN)
-    while down and (np.rint(steep * 2.0 ** down) >= 1 << scale_bits - 1
-                    or np.rint(np.abs(start).max() * 2.0 ** down) >= 1 << acc_bits - 1):
-        down -= 1
-    multipliers = np.rint(slope * 2.0 ** (shift + down)).astype(np.int64)
-    addends = np.rint(start * 2.0 ** down).astype(np.int64)
-    if max(multipliers.max() >> scale_bits - 1, np.abs(addends).max() >> acc_bits - 1):
-        raise SnapError(f"Layer {layer.name!r} cannot be re-quantized: its codes must rise by "
-                        f"less than {2 ** (scale_bits - 1)} over {1 << shift} steps of the "
-                        "accumulator")
-    found = RescaledActivation(layer, multipliers, addends, shift, down, bits)
+    least, most = codes(low[None])[0], codes(high[None])[0]
+    still = (least == most) & (least + 1 << RESCALE_DOWN < 1 << acc_bits - 1)
+    slope, start = np.where(still, 0, slope), np.where(still, least + 0.5, start)
+    multipliers = _fitting(
+        layer, "multiplier", np.ldexp(slope, shift + RESCALE_DOWN), scale_bits,
+        lambda channel: f"its {bits}-bit codes are {1 / slope[channel]:.1f} steps of the "
+                        f"accumulator apart, too few behind a right shift of {shift}")
+    addends = np.ldexp(start, RESCALE_DOWN)
+    far = (np.abs(np.rint(addends)) >= 1 << acc_bits - 1) & (slope > 0)
+    if far.any() and layer.offsets is None and not layer.fused.sum.clamped:
+        offsets = np.where(far, start / np.where(far, slope, 1), 0)
+        raise FarCodes(offsets * layer.sign * layer.grid)
+    addends = _fitting(layer, "addend", addends, acc_bits, lambda channel: (
+        f"an accumulator of 0 is {start[channel]:.1f} of its {bits}-bit codes"))
+    found = RescaledActivation(layer, multipliers, addends, shift, RESCALE_DOWN, bits)
+    top = (1 << bits) - 1
     probes = np.clip(np.concatenate([thresholds.T, thresholds.T - 1, low[None], high[None]]),
                      low, high)
-    given = np.clip((((probes >> shift) * multipliers + addends) >> down), 0, top)
+    given = np.clip((((probes >> shift) * multipliers + addends) >> RESCALE_DOWN), 0, top)
     wrong = np.argwhere(np.abs(given - codes(probes)) > 1)
     if len(wrong):
         raise SnapError(f"Layer {layer.name!r} channel {int(wrong[0][1])} must have steps of its "
                         f"{bits}-bit codes that a multiplication by {scale_bits} bits can tell "
                         "apart: its accumulators reach too far beyond them")
     return found
+
+
+def _fitting(layer, what, values, bits, reason):
+    """Rounded values, int64; one that does not fit is an error, for a reason that its channel
+    has."""
+    rounded = np.rint(values)
+    channel = int(np.abs(rounded).argmax())
+    needed = int(np.abs(rounded[channel])).bit_length() + 1
+    if needed > bits:
+        raise SnapError(f"Layer {layer.name!r} channel {channel} {what} must fit in {bits} bits, "
+                        f"but needs {needed}: {reason(channel)}")
+    return rounded.astype(np.int64)
 
 
 def bounds(layer):

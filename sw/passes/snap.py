@@ -11,11 +11,11 @@ from ..ops.grid import LOSS_LIMIT, SnapError
 from ..ops.limits import MAX_CODE_BITS
 from ..ops.snapped import SnappedActivation, SnappedLayer
 from .fuse import fuse
-from .rescale import rescale
+from .rescale import FarCodes, rescale, shifts
 from .staircase import accumulator_function
 
 __all__ = ["Affine", "SnapError", "SnappedActivation", "SnappedLayer", "SnappedModel", "snap",
-           "snapped_layer"]
+           "snapped_layer", "with_activation"]
 
 
 class SnappedModel(nn.Module):
@@ -151,17 +151,44 @@ def snap(model, scale_bits=16, acc_bits=32, count_bits=16):
                                  for fused in fusion.layers])
 
 
+def with_activation(layer):
+    """The layer, whose codes are those of its quantizer."""
+    if layer.fused.quantizer is not None:
+        layer.activation = SnappedActivation(layer, layer.fused.quantizer)
+    return layer
+
+
 def snapped_layer(fused, scale_bits=16, acc_bits=32, count_bits=16):
     """One layer on the grid, with what makes its codes; parameters as of :func:`snap`."""
-    layer = SnappedLayer(fused, scale_bits, acc_bits)
-    if fused.quantizer is not None:
-        exact = SnappedActivation(layer, fused.quantizer)
-        layer.activation = exact
-        if fused.quantizer.bits > MAX_CODE_BITS:
-            codes = accumulator_function(layer)
-            layer.activation = rescale(layer, codes, fused.quantizer.bits, scale_bits, acc_bits,
-                                       count_bits)
-    return layer
+    layer = with_activation(SnappedLayer(fused, scale_bits, acc_bits))
+    if fused.quantizer is None or fused.quantizer.bits <= MAX_CODE_BITS:
+        return layer
+    try:
+        return _rescaled(layer, scale_bits, acc_bits, count_bits)
+    except FarCodes as far:
+        layer = with_activation(SnappedLayer(fused, scale_bits, acc_bits, far.offsets))
+        return _rescaled(layer, scale_bits, acc_bits, count_bits)
+
+
+def _rescaled(layer, scale_bits, acc_bits, count_bits):
+    """The layer with codes by multiplication, on the finest grid that has them."""
+    refused = None
+    for shift, width in shifts(layer, count_bits):
+        tried = layer
+        if width is not None:
+            try:
+                tried = with_activation(SnappedLayer(layer.fused, scale_bits, min(acc_bits, width),
+                                                     layer.offsets))
+            except SnapError as error:
+                # What is missing are not the machine's accumulators.
+                raise refused or error from None
+        try:
+            tried.activation = rescale(tried, accumulator_function(tried),
+                                       layer.fused.quantizer.bits, shift, scale_bits, acc_bits)
+            return tried
+        except SnapError as error:
+            refused = error
+    raise refused
 
 
 def pool_of(fused):

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..bitplanes import group_index
 from ..graph.network import Term
 from .schedule import schedule_passes
 
@@ -30,6 +31,8 @@ class TermPlan:
         What the term adds to an accumulator beyond what it stands for.
     worst : int
         Most mismatches of one pair and group.
+    low, high : int64 array, shape ``(outputs,)``
+        Least and largest of what all passes of the term together add to an accumulator.
     """
 
     term: Term | None
@@ -41,6 +44,8 @@ class TermPlan:
     relu: bool
     extra: np.ndarray
     worst: int
+    low: np.ndarray
+    high: np.ndarray
 
     @property
     def taps(self):
@@ -164,6 +169,7 @@ def plan_term(term, config, period, name):
     scales = np.asarray(term.scales, dtype=np.int64)
     groups = scales.shape[1]
     taps = kernel[0] * kernel[1] // groups
+    low, high = _swing(term, scales)
     extra = np.zeros(outputs, dtype=np.int64)
     if halves:
         scales = np.repeat(scales >> 1, 2, axis=3)
@@ -173,7 +179,17 @@ def plan_term(term, config, period, name):
     passes = schedule_passes(scales, doubling=config.doubling, worst_mismatches=worst,
                              count_bits=config.count_bits, name=name)
     starts = tuple(int(start) for start in _Spans(term, config).starts(period))
-    return TermPlan(term, words, starts, weights, passes, groups, term.relu, extra, worst)
+    return TermPlan(term, words, starts, weights, passes, groups, term.relu, extra, worst,
+                    low + extra, high + extra)
+
+
+def _swing(term, scales):
+    """Least and largest of what a term stands for: int64, ``(outputs,)`` each."""
+    taps = scales[:, group_index(term.grouping, term.kernel)] * term.weights.shape[2]
+    low, high = (part.sum(axis=(3, 4)) for part in (np.minimum(taps, 0), np.maximum(taps, 0)))
+    if term.border is not None:
+        low, high = np.minimum(low, term.border), np.maximum(high, term.border)
+    return low.sum(axis=(1, 2)), high.sum(axis=(1, 2))
 
 
 def plan_constant(values, config, name):
@@ -204,4 +220,4 @@ def plan_constant(values, config, name):
     scales = (np.sign(values) * np.stack([whole, left > 0])).T[:, None, None]
     passes = schedule_passes(scales, doubling=False, worst_mismatches=ones,
                              count_bits=config.count_bits, name=name)
-    return TermPlan(None, words, (0,), weights, passes, 1, False, 0 * values, ones)
+    return TermPlan(None, words, (0,), weights, passes, 1, False, 0 * values, ones, values, values)
