@@ -104,12 +104,15 @@ class RowQueue(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        waiting = Signal(range(self.config.rows + 4))
+        waiting, following = (Signal(range(self.config.rows + 4), name=name)
+                              for name in ("waiting", "following"))
+        present = Signal()
+        # Whether there is a pixel is the begin of long paths, so it stands in a register.
+        m.d.sync += [waiting.eq(following), present.eq(following != 0)]
         # A layer with pooling may end before its last pixel does: what is left of it is dropped.
-        m.d.comb += self.active.eq((waiting != 0) & ~self.begin)
-        with m.If(self.row.valid != self.step):
-            m.d.sync += waiting.eq(Mux(self.row.valid, waiting + 1, waiting - 1))
-        pace(m, self, self.layer.turns, [waiting.eq(0)])
+        m.d.comb += [following.eq(waiting + self.row.valid - self.step),
+                     self.active.eq(present & ~self.begin)]
+        pace(m, self, self.layer.turns, [waiting.eq(0), present.eq(0)])
         self._keep(m)
         return m
 
