@@ -81,8 +81,10 @@ def test_accumulators(rows, units, scale_bits, count_bits, acc_bits, extreme, sh
     watch, seen = recorder(unit.valid, unit.acc, unit.phase)
     watchers, multiplied = [watch], []
     if shift is not None:
-        other, multiplied = recorder(unit.rescaled, unit.total)
+        other, multiplied = recorder(unit.rescaled, unit.acc, unit.above)
         watchers.append(other)
     simulate(unit, feed, processes=watchers)
     assert seen == accs
-    assert multiplied == sums
+    width = acc_bits + len(unit.above) if shift is not None else 0
+    assert [(cycle, wrapped(acc % (1 << acc_bits) + (above << acc_bits), width))
+            for cycle, acc, above in multiplied] == sums

@@ -140,6 +140,12 @@ def test_modules_of_equal_text_are_written_once(tiny, whole):
     assert used == set(_modules(tiny)) - {"top"}
 
 
+def test_all_columns_are_made_of_the_same_modules(tiny):
+    parts = [name for name in _modules(tiny) if "columns__unit" in name and name.count("__") > 4]
+    assert len(parts) == 5
+    assert {name.rpartition("__")[0] for name in parts} == {"top__core__datapath__columns__unit"}
+
+
 def test_modules_that_differ_are_not_shared():
     text = ("module a (x);\n  \\a.b_0  one (\n    .x(x)\n  );\n  \\a.b_1  two (\n    .x(x)\n"
             "  );\nendmodule\n\n"

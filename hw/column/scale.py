@@ -3,7 +3,7 @@
 from functools import reduce
 from operator import or_
 
-from amaranth.hdl import Cat, Module, Mux, Signal, signed, unsigned
+from amaranth.hdl import Module, Mux, Signal, signed, unsigned
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -13,7 +13,7 @@ from ..spec.latency import SCALE_LATENCY, rescale_delay
 from .mode import ColumnMode
 from .passes import PassToken
 
-__all__ = ["ScaleUnit", "product_shape", "sum_shape"]
+__all__ = ["ScaleUnit", "bits_above", "product_shape"]
 
 
 def product_shape(config):
@@ -21,14 +21,12 @@ def product_shape(config):
     return signed(config.scale_bits + config.count_bits + 1)
 
 
-def sum_shape(config):
-    """Shape of the sum of a product and what is added to it; with ``config.rescale`` no bit of a
-    multiplied accumulator and its addend is lost."""
-    if not config.rescale:
-        return signed(config.acc_bits)
+def bits_above(config):
+    """Bits that the sum of a product and an addend has above those of an accumulator: then none of
+    it is lost."""
     # A product is smaller by half than its width allows.
-    return signed(max(product_shape(config).width, config.acc_bits + 1,
-                      RESCALE_DOWN + MAX_MAP_BITS + 1))
+    width = max(product_shape(config).width, config.acc_bits + 1, RESCALE_DOWN + MAX_MAP_BITS + 1)
+    return width - config.acc_bits
 
 
 class ScaleUnit(wiring.Component):
@@ -71,9 +69,9 @@ class ScaleUnit(wiring.Component):
     ended, last : Out(1)
         The last accumulator of a tile has come, or has been multiplied and added to, unless counts
         follow at once; it is the layer's last.
-    rescaled : Out(1), total : Out(sum_shape)
-        With ``config.rescale``: a sum of a product of an accumulator, ``SCALE_LATENCY`` cycles
-        after ``token.rescale``.
+    rescaled : Out(1), above : Out(bits_above)
+        With ``config.rescale``: ``acc`` is the low part of a sum of a product of an accumulator,
+        ``SCALE_LATENCY`` cycles after ``token.rescale``; what is above it, sign included.
     """
 
     def __init__(self, config):
@@ -88,7 +86,7 @@ class ScaleUnit(wiring.Component):
             "ended": Out(1), "last": Out(1),
         }
         if config.rescale:
-            members |= {"rescaled": Out(1), "total": Out(sum_shape(config))}
+            members |= {"rescaled": Out(1), "above": Out(bits_above(config))}
         super().__init__(members)
 
     def elaborate(self, platform):
@@ -113,7 +111,9 @@ class ScaleUnit(wiring.Component):
         ring = [Signal(signed(config.acc_bits), name=f"ring_{r}")
                 for r in range(config.drain_cycles)]
         product, clamp = self._multiply(m, rescale, ring)
-        base, biased, total = Signal(signed(config.acc_bits)), Signal(), Signal(sum_shape(config))
+        above = bits_above(config) if config.rescale else 0
+        base, biased = Signal(signed(config.acc_bits)), Signal()
+        total = Signal(config.acc_bits + above)
         m.d.sync += biased.eq(Mux(start[2], token[2].first, token[3].first) | rescale[2])
         m.d.comb += [base.eq(Mux(biased, self.bias, ring[-1])),
                      total.eq(Mux(clamp & (base < 0), 0, base) + product)]
@@ -123,9 +123,8 @@ class ScaleUnit(wiring.Component):
         ended = valid[4] & token[4].final & ~valid[3]
         if config.rescale:
             ended = Mux(self.mode.rescale, rescale[4] & ~rescale[3], ended)
-            above = Signal(len(total) - config.acc_bits)
-            m.d.sync += above.eq(total[config.acc_bits:])
-            m.d.comb += [self.rescaled.eq(rescale[4]), self.total.eq(Cat(ring[0], above))]
+            m.d.sync += self.above.eq(total[config.acc_bits:])
+            m.d.comb += self.rescaled.eq(rescale[4])
         m.d.comb += [
             self.valid.eq(valid[4] & token[4].final), self.acc.eq(ring[0]),
             self.oldest.eq(ring[-1]), self.opens.eq(start[2] & token[2].opening),

@@ -101,7 +101,7 @@ class ColumnUnit(wiring.Component):
         m.submodules.rescaler = rescaler = Rescaler(self.config)
         m.d.comb += [
             rescaler.largest.eq(self.mode.largest), rescaler.valid.eq(scale.rescaled),
-            rescaler.total.eq(scale.total),
+            rescaler.low.eq(scale.acc), rescaler.above.eq(scale.above),
             self.code.valid.eq(threshold.code.valid | rescaler.code.valid),
             self.code.payload.eq(threshold.code.payload | rescaler.code.payload),
         ]
