@@ -156,6 +156,12 @@ def test_modules_that_differ_are_not_shared():
     assert _modules(share_modules(text.replace("output", "input"))) == ["a", "a__b"]
 
 
+def test_modules_whose_ports_are_in_another_order_are_shared():
+    text = ("module \\a.b_0 (x, y);\n  input x;\n  input y;\nendmodule\n\n"
+            "module \\a.b_1 (y, x);\n  input x;\n  input y;\nendmodule\n")
+    assert share_modules(text) == "module a__b (x, y);\n  input x;\n  input y;\nendmodule\n"
+
+
 def test_names_of_modules_never_meet():
     body = "(x);\n  input [{}:0] x;\nendmodule\n"
     names = ("\\t.a_0", "\\t.a_1", "\\t.a$7", "\\t.a_0$7", "\\t.a_0_7")

@@ -83,20 +83,19 @@ class SystolicArray(wiring.Component):
         """All columns drain alike, one cycle apart, so what column 0 is told is handed on."""
         rows = self.config.drain_cycles
         m.submodules[f"drain_{unit}"] = control = DrainControl(rows)
-        told = Signal(data.StructLayout({"shift": rows, "valid": 1, "first": 1}),
-                      name=f"told_{unit}_0")
-        m.d.comb += [control.loaded.eq(segments[0][0].loaded), told.shift.eq(control.shift),
-                     told.valid.eq(control.valid), told.first.eq(control.loaded)]
+        m.d.comb += control.loaded.eq(segments[0][0].loaded)
+        told = {"first": segments[0][0].loaded, "valid": control.valid, "shift": control.shift}
         for column, segment in enumerate(segments):
-            if column:
-                now, told = told, Signal.like(told, name=f"told_{unit}_{column}")
-                m.d.sync += told.eq(now)
+            before, told = told, {name: Signal.like(value, name=f"{name}_{unit}_{column}")
+                                  for name, value in told.items()}
+            domain = m.d.sync if column else m.d.comb
+            domain += [told[name].eq(value) for name, value in before.items()]
             for q, element in enumerate(segment):
-                m.d.comb += element.shift.eq(told.shift[q])
+                m.d.comb += element.shift.eq(told["shift"][q])
             for element, above in pairwise(segment):
                 m.d.comb += element.above.eq(above.result)
             counts = self.counts[column][unit]
             m.d.comb += [
-                counts.payload.first.eq(told.first), counts.valid.eq(told.valid),
+                counts.payload.first.eq(told["first"]), counts.valid.eq(told["valid"]),
                 counts.payload.count.eq(segment[0].result),
             ]

@@ -37,7 +37,7 @@ def share_modules(verilog: str) -> str:
     while True:
         first: dict[str, str] = {}
         same = {name: kept for name, body in modules.items()
-                if (kept := first.setdefault(body, name)) != name}
+                if (kept := first.setdefault(_unordered(body), name)) != name}
         if not same:
             break
         # Parents of equal children become equal in turn, hence the loop.
@@ -46,6 +46,12 @@ def share_modules(verilog: str) -> str:
     names = _plain_names(modules)
     return "\n".join(f"module {names[name]} {_renamed(body, names)}"
                      for name, body in modules.items())
+
+
+def _unordered(body):
+    """The text with its ports sorted: they are connected by their names."""
+    ports, rest = body[1:].split(")", 1)
+    return ", ".join(sorted(ports.split(", "))) + rest
 
 
 def _renamed(body, names):
