@@ -164,7 +164,8 @@ class Output(wiring.Component):
             self._second(m, collector, rows, pixels, codes, writer.second.written)
         wiring.connect(m, collector.row, rows.row)
         m.d.comb += [
-            rows.layer.eq(layer), rows.begin.eq(begin), pixels.step.eq(rows.step),
+            rows.layer.eq(layer), rows.begin.eq(begin),
+            rows.end.eq(self.layer.ready), pixels.step.eq(rows.step),
             known.valid.eq(rows.step), known.taken.eq(1), known.written.eq(pixels.alive),
             known.turn_end.eq(rows.turn_end), known.sweep_end.eq(pixels.sweep_end),
             known.col_last.eq(tiles.col_last), stepped.i.eq(walked.o), later.i.eq(stepped.o),

@@ -41,7 +41,7 @@ class PairQueue(wiring.Component):
 
     Members
     -------
-    layer, begin, active, first, step, turn_end
+    layer, begin, end, active, first, step, turn_end
         See :class:`~hw.output.rows.RowQueue`.
     row, second_row : In(stream.Signature(cols * code_width, always_ready=True))
         Codes of a pixel of the first half of a tile, of the second half. In pairs a tile comes
@@ -74,11 +74,14 @@ class PairQueue(wiring.Component):
             with m.If(comes != goes):
                 m.d.sync += waiting.eq(Mux(comes, waiting + 1, waiting - 1))
             addresses.append(address)
-            waits.append(waiting != 0)
-            afresh += [waiting.eq(0), address.eq(first)]
-        # A layer with pooling may end before its last pixel does: what is left of it is dropped.
-        m.d.comb += self.active.eq(Mux(place.second_half, waits[1], waits[0]) & ~self.begin)
-        pace(m, self, Mux(pairs, layer.turns << 1, layer.turns), afresh)
+            waits.append(waiting)
+            afresh.append(address.eq(first))
+        m.d.comb += self.active.eq(Mux(place.second_half, waits[1], waits[0]) != 0)
+        pace(m, self, Mux(pairs, layer.turns << 1, layer.turns))
+        with m.If(self.end):
+            m.d.sync += [waiting.eq(0) for waiting in waits]
+        with m.If(self.begin):
+            m.d.sync += afresh
         self._keep(m, depth, addresses, place)
         return m
 

@@ -18,12 +18,12 @@ def queue_members(config):
     """Members of a queue of pixels, see :class:`RowQueue`."""
     row = config.cols * code_width(config)
     return {
-        "layer": In(output_layout(config)), "begin": In(1),
+        "layer": In(output_layout(config)), "begin": In(1), "end": In(1),
         "row": In(stream.Signature(row, always_ready=True)),
         "active": Out(1), "first": Out(1), "step": Out(1), "turn_end": Out(1), "codes": Out(row)}
 
 
-def pace(m, queue, share, afresh):
+def pace(m, queue, share):
     """Adds ``first``, ``step`` and ``turn_end`` to a queue: takes its pixels at the pace of what
     follows.
 
@@ -35,8 +35,6 @@ def pace(m, queue, share, afresh):
         Or what has its members; ``active`` is found elsewhere.
     share : Value
         What a step adds to the share of its turn, of which a turn has as many as a tile rows.
-    afresh : list of statements
-        What else a layer begins with.
     """
     rows, layer = queue.config.rows, queue.layer
     with m.If(queue.active):
@@ -63,7 +61,7 @@ def pace(m, queue, share, afresh):
         with m.If(layer.pool != 0):
             m.d.comb += queue.step.eq(queue.active & cycle_end)
     with m.If(queue.begin):
-        m.d.sync += [*afresh, queue.first.eq(1), passed.eq(share), writing.eq(0)]
+        m.d.sync += [queue.first.eq(1), passed.eq(share), writing.eq(0)]
 
 
 class RowQueue(wiring.Component):
@@ -84,6 +82,9 @@ class RowQueue(wiring.Component):
     -------
     layer : In(output_layout), begin : In(1)
         The layer, and its first cycle.
+    end : In(1)
+        The layer's last cycle. With pooling it may come before its last pixel's: what is left of
+        that is dropped.
     row : In(stream.Signature(cols * code_width, always_ready=True))
         Codes of a pixel. A tile comes, at the earliest, as the last pixel of the one before is
         taken.
@@ -106,13 +107,12 @@ class RowQueue(wiring.Component):
         m = Module()
         waiting, following = (Signal(range(self.config.rows + 4), name=name)
                               for name in ("waiting", "following"))
-        present = Signal()
         # Whether there is a pixel is the begin of long paths, so it stands in a register.
-        m.d.sync += [waiting.eq(following), present.eq(following != 0)]
-        # A layer with pooling may end before its last pixel does: what is left of it is dropped.
-        m.d.comb += [following.eq(waiting + self.row.valid - self.step),
-                     self.active.eq(present & ~self.begin)]
-        pace(m, self, self.layer.turns, [waiting.eq(0), present.eq(0)])
+        m.d.comb += following.eq(waiting + self.row.valid - self.step)
+        m.d.sync += [waiting.eq(following), self.active.eq(following != 0)]
+        with m.If(self.end):
+            m.d.sync += [waiting.eq(0), self.active.eq(0)]
+        pace(m, self, self.layer.turns)
         self._keep(m)
         return m
 
