@@ -15,18 +15,27 @@ def padded(x, edges, values):
     x : tensor, shape ``(n, channels, [height,] width)``
     edges : tuple of int
         ``(top, bottom, left, right)``, or ``(left, right)`` of signals.
-    values : list of tuple of int and float
+    values : list of tuple of int and (float or tensor of shape ``()``)
         Channels, and the value of the frame around them, until all channels have one.
     """
     if not any(edges):
         return x
     # Torch wants the last axis first.
     frame = (*edges[2:], *edges[:2])
-    if len({value for _, value in values}) == 1:
-        return F.pad(x, frame, value=values[0][1])
+    numbers = {value for _, value in values if not isinstance(value, torch.Tensor)}
+    if len(values) == 1 or numbers == {0.0} and all(isinstance(each, float) for _, each in values):
+        return _framed(x, frame, values[0][1])
     parts = x.split([channels for channels, _ in values], dim=1)
-    return torch.cat([F.pad(part, frame, value=value)
+    return torch.cat([_framed(part, frame, value)
                       for part, (_, value) in zip(parts, values, strict=True)], dim=1)
+
+
+def _framed(x, frame, value):
+    if not isinstance(value, torch.Tensor):
+        return F.pad(x, frame, value=value)
+    # The value may be known to the device alone: a number for ``pad`` would have to come from it.
+    inside = F.pad(torch.ones_like(x[:1, :1], dtype=torch.bool), frame, value=False)
+    return torch.where(inside, F.pad(x, frame), value.to(x.dtype))
 
 
 class _Quantized:
@@ -111,9 +120,8 @@ class QuantConv1d(_QuantConv, nn.Conv1d):
 
     def forward(self, x):
         """Convolves quantized values; x must be what its sources put out."""
-        weight = self.weight_quantizer(self.weight.unsqueeze(2)).squeeze(2)
-        return F.conv1d(self.frame(x), weight, self.bias, self.stride, 0, self.dilation,
-                        self.groups)
+        return F.conv1d(self.frame(x), self.weight_quantizer(self.weight), self.bias, self.stride,
+                        0, self.dilation, self.groups)
 
 
 class QuantLinear(_Quantized, nn.Linear):

@@ -62,7 +62,7 @@ class CodeOrder(nn.Module):
 
 
 def _ranks(x, quantizer):
-    levels = torch.from_numpy(quantizer.codebook().reconstruct()).to(x.dtype)
+    levels = quantizer.levels().to(x.dtype)
     order = levels.argsort(stable=True)
     middles = (levels[order][1:] + levels[order][:-1]) / 2
     return order[torch.bucketize(x.contiguous(), middles)].to(x.dtype)
