@@ -7,6 +7,7 @@ from ..ops.registry import OPERATORS
 from ..ops.support import check_layer
 from ..quantizers.pixels import NormedPixels, PixelQuantizer
 from ..quantizers.sawb import SawbWeight
+from .assign import scheme_of_node
 
 __all__ = ["build"]
 
@@ -20,7 +21,7 @@ def build(graph, state, scheme):
         With quantizers, see :func:`sw.passes.quantize.quantize_graph`.
     state : dict of str to tensor
         Parameters and buffers by name, of the layers and norms at least.
-    scheme : SchemeConfig
+    scheme : SchemeConfig or SchemeMap
 
     Raises
     ------
@@ -52,6 +53,7 @@ def _quantizer(node, scheme):
         normed = NormedPixels(node["bits"])
         normed.post_training = scheme.post_training
         return normed
+    scheme = scheme_of_node(scheme, node)
     if node["codes"] == "signed":
         return scheme.signed_quantizer()
     if node["codes"] != "scheme":
@@ -64,6 +66,7 @@ def _layer(node, layer, scheme):
     if node["weights"] not in ("edge", "inner"):
         raise FrontendError(f"Node {node.name!r} weights must be edge or inner, not "
                             f"{node['weights']!r}")
+    scheme = scheme_of_node(scheme, node)
     try:
         check_layer(layer)
         weight = layer.weight.detach()

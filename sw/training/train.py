@@ -59,7 +59,7 @@ def train(net="cnn", scheme=None, data="digits", *, recipe=None, teacher=None,
     ----------
     net, data : str
         Names known to :mod:`sw.training.nets` and :mod:`sw.data`.
-    scheme : str, SchemeConfig or None
+    scheme : str, SchemeConfig, mapping of patterns to these, or None
         None: float only.
     recipe : Recipe, optional
         Hyperparameters.
