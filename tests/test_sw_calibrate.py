@@ -74,6 +74,11 @@ def read_by(net, name, images=IMAGES):
     return net[:list(dict(net.named_children())).index(name)](images).detach()
 
 
+def source(model, name):
+    """The quantizer that a layer reads."""
+    return model.sources(model.graph[name])[0][1]
+
+
 def patches(layer, x, pad_value):
     """Rows that the outputs of a convolution are sums of, cut out one by one."""
     (height, width), (down, right), (vertical, horizontal) = (layer.kernel_size, layer.stride,
@@ -92,7 +97,7 @@ def patches(layer, x, pad_value):
 def samples(model, net, name):
     """Analog and quantized inputs of a convolution that is not the first."""
     layer = net.get_submodule(name)
-    pad_value = model.get_submodule(name).source.pad_value()
+    pad_value = source(model, name).pad_value()
     return (patches(layer, read_by(net, name), 0.0),
             patches(layer, read_by(model, name), pad_value))
 

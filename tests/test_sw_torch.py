@@ -10,6 +10,7 @@ from torch.func import grad, vmap
 from torch.nn.utils import parametrize
 from torch.utils.checkpoint import checkpoint
 
+from xnorloom.sw.passes.quantize import quantize_
 from xnorloom.sw.quantizers import SCHEMES
 from xnorloom.sw.quantizers.balanced import BalancedWeight
 from xnorloom.sw.quantizers.clipped import ClippedActivation
@@ -94,7 +95,7 @@ def results(quantizer, x):
     """Output, and the gradients of x and of all parameters."""
     x = x.detach().clone(memory_format=torch.preserve_format).requires_grad_()
     out = quantizer(x)
-    upstream = normal(*x.shape, seed=2).to(device=x.device, dtype=out.dtype)
+    upstream = normal(*out.shape, seed=2).to(device=x.device, dtype=out.dtype)
     out.backward(upstream)
     grads = [x.grad, *(each.grad for each in quantizer.parameters())]
     return [out.detach(), *(each.clone() for each in grads if each is not None)]
@@ -349,3 +350,21 @@ def test_a_scan_in_torch_splits_where_bins_do(ternary):
 def test_the_operator_keeps_the_rules_of_torch(ternary):
     operator = torch.ops.xnorloom.split_levels.default
     torch.library.opcheck(operator, (INPUT.flatten(1).abs(), ternary))
+
+
+@pytest.mark.parametrize("scheme", ["lsbq-w1g3", "pact-sawb-w2a2"])
+@every_mode
+def test_a_network_is_one_graph(scheme, training):
+    torch._dynamo.reset()
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(),
+                        nn.MaxPool2d(2), nn.Conv2d(4, 3, 3, padding=1), nn.Tanh(), nn.Flatten(),
+                        nn.Linear(18, 2))
+    model = quantize_(net, scheme, in_shape=INPUT.shape[1:])
+    x = INPUT.abs().clamp_max(1)
+    model(x)
+    model.train(training)
+    compiled = torch.compile(copy.deepcopy(model), fullgraph=True, backend="aot_eager")
+    assert_same(results(compiled, x), results(model, x), rtol=1e-4, atol=1e-4)
+    exported = torch.export.export(model.eval(), (x,))
+    torch.testing.assert_close(exported.module()(x), model(x))

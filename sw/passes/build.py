@@ -5,6 +5,7 @@ from ..graph.model import GraphModel, build_modules
 from ..ops.max_pool import CodeOrder
 from ..ops.registry import OPERATORS
 from ..ops.support import check_layer
+from ..quantizers import ActivationQuantizer
 from ..quantizers.pixels import NormedPixels, PixelQuantizer
 from ..quantizers.sawb import SawbWeight
 from .assign import scheme_of_node
@@ -38,12 +39,14 @@ def build(graph, state, scheme):
             modules[node.module] = CodeOrder()
         elif "weights" in node.attributes:
             modules[node.module] = _layer(node, modules[node.module], scheme)
+    network = GraphModel(graph, modules)
     for node in graph.nodes:
         for attribute in ("pads", "order"):
-            if attribute in node.attributes:
-                modules[node.module].read_from(*((channels, modules.get(name))
-                                                 for channels, name in node[attribute]))
-    return GraphModel(graph, modules)
+            for _channels, name in node.attributes.get(attribute, ()):
+                if name and not isinstance(modules.get(name), ActivationQuantizer):
+                    raise FrontendError(f"Node {node.name!r} {attribute} must name quantizers of "
+                                        f"the graph, not {name!r}")
+    return network
 
 
 def _quantizer(node, scheme):

@@ -116,7 +116,8 @@ def _solve(networks, node, norm, patch_share, seed):
     sums, energy = GramSums(weight.shape[1], groups), 0.0
     generator = torch.Generator().manual_seed(seed)
     for analog, quantized in networks.inputs(node.name):
-        analog, quantized = _samples(node, layer, analog, quantized, patch_share, generator)
+        analog, quantized = _samples(node, layer, analog, quantized, networks.model.sources(node),
+                                     patch_share, generator)
         sums.add(analog, quantized)
         rows = analog.double().unflatten(1, (groups, -1)).transpose(0, 1)
         energy += float((rows @ weight.unflatten(0, (groups, -1)).mT).square().sum())
@@ -136,12 +137,12 @@ def _solve(networks, node, norm, patch_share, seed):
     return sums.squared_error(weight, solved, energy) / (energy or 1.0)
 
 
-def _samples(node, layer, analog, quantized, patch_share, generator):
+def _samples(node, layer, analog, quantized, sources, patch_share, generator):
     """What one output value sums: rows of a linear layer's input, patches of a convolution's."""
     if isinstance(layer, nn.Linear):
         return analog, quantized
     analog = padded(analog, layer.edges, [(analog.shape[1], 0.0)])
-    pair = tuple(_patches(node, each) for each in (analog, layer.frame(quantized)))
+    pair = tuple(_patches(node, each) for each in (analog, layer.frame(quantized, sources)))
     if patch_share < 1:
         count, pixels, _ = pair[0].shape
         drawn = torch.rand(count, pixels, generator=generator)
