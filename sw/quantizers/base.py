@@ -184,8 +184,10 @@ class ActivationQuantizer(nn.Module):
         Bits of a code.
     pad_code : int
         Code that stands outside a feature map: in training, in the snapped model, in the machine.
-    decay : float
-        Weight decay that a trainer should give this quantizer's own parameters.
+    clip_decay : float
+        Weight decay of this quantizer's own parameters, its clipping level: that of gradient
+        descent, ``clip_decay / 2 * alpha ** 2`` in the loss. An optimizer that scales gradients
+        would take its strength away.
     post_training : bool
         Whether :meth:`calibrate` takes the place of training.
     signed : bool
@@ -202,7 +204,7 @@ class ActivationQuantizer(nn.Module):
     signed = False
     rising = True
     absorbs: tuple = ("relu",)
-    decay = 0.0
+    clip_decay = 0.0
     post_training = False
     pad_code = 0
     bits: int

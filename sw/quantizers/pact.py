@@ -32,8 +32,8 @@ class PactActivation(ActivationQuantizer):
         Bits of a code, 1 to 8.
     alpha : float
         Initial clipping level, positive.
-    decay : float
-        Weight decay on alpha, 0 or more; the trainer applies it.
+    clip_decay : float
+        Weight decay on alpha, 0 or more, see :class:`ActivationQuantizer`; the trainer applies it.
     plus : bool
         Whether gradients are those of PACT+.
 
@@ -43,15 +43,16 @@ class PactActivation(ActivationQuantizer):
         Clipping level. Should training drive it below ``2 ** -10``, that is what clips.
     """
 
-    def __init__(self, bits=2, alpha=8.0, decay=2e-4, *, plus=False):
+    def __init__(self, bits=2, alpha=4.0, clip_decay=1e-3, *, plus=False):
         super().__init__()
         self.bits = check_bits("PactActivation", bits)
         if not 0 < alpha < float("inf"):
             raise ValueError(f"PactActivation alpha must be positive and finite, not {alpha!r}")
-        if not 0 <= decay < float("inf"):
-            raise ValueError(f"PactActivation decay must be 0 or more and finite, not {decay!r}")
+        if not 0 <= clip_decay < float("inf"):
+            raise ValueError("PactActivation clip_decay must be 0 or more and finite, "
+                             f"not {clip_decay!r}")
         self.alpha = nn.Parameter(torch.tensor(float(alpha)))
-        self.decay = float(decay)
+        self.clip_decay = float(clip_decay)
         self.plus = bool(plus)
 
     def extra_repr(self):

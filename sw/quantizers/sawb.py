@@ -15,6 +15,7 @@ from .config import SchemeConfig
 from .pact import PactActivation
 from .planes import even_planes, odd_planes
 from .registry import register_scheme
+from .symmetric import SymmetricActivation
 
 __all__ = ["COEFFICIENTS", "IBM_COEFFICIENTS", "PactSawbConfig", "SawbWeight", "sawb_clip"]
 
@@ -169,7 +170,7 @@ class PactSawbConfig(SchemeConfig):
         Of :class:`SawbWeight`.
     plus : bool
         SAWB+ and PACT+.
-    alpha, decay : float
+    alpha, clip_decay : float
         Initial clipping level of activations, and its weight decay.
     """
 
@@ -179,7 +180,7 @@ class PactSawbConfig(SchemeConfig):
     per_channel: bool = False
     plus: bool = False
     alpha: float = 4.0
-    decay: float = 2e-4
+    clip_decay: float = 1e-3
 
     def weight_quantizer(self, weight):
         """See :meth:`SchemeConfig.weight_quantizer`."""
@@ -188,7 +189,11 @@ class PactSawbConfig(SchemeConfig):
 
     def activation_quantizer(self):
         """See :meth:`SchemeConfig.activation_quantizer`."""
-        return PactActivation(self.activation_bits, self.alpha, self.decay, plus=self.plus)
+        return PactActivation(self.activation_bits, self.alpha, self.clip_decay, plus=self.plus)
+
+    def signed_quantizer(self):
+        """See :meth:`SchemeConfig.signed_quantizer`."""
+        return SymmetricActivation(self.activation_bits, self.clip_decay)
 
 
 register_scheme("pact-sawb-w2a2", PactSawbConfig())

@@ -25,8 +25,8 @@ class SymmetricActivation(ActivationQuantizer):
     ----------
     bits : int
         Bits of a code, 1 to 8.
-    decay : float
-        Weight decay on alpha, 0 or more; the trainer applies it.
+    clip_decay : float
+        As of :class:`~sw.quantizers.pact.PactActivation`.
 
     Attributes
     ----------
@@ -37,11 +37,11 @@ class SymmetricActivation(ActivationQuantizer):
     signed = True
     absorbs = ()
 
-    def __init__(self, bits=2, decay=2e-4):
+    def __init__(self, bits=2, clip_decay=1e-3):
         super().__init__()
         self.bits = check_bits("SymmetricActivation", bits)
         self.alpha = nn.Parameter(torch.tensor(0.0))
-        self.decay = float(decay)
+        self.clip_decay = float(clip_decay)
         self.pad_code = 2 ** (bits - 1) - 1
 
     def extra_repr(self):
