@@ -323,7 +323,7 @@ def test_quantizers_parametrize_layers_of_torch(layer):
 
 @pytest.mark.parametrize("quantizer", [SawbWeight(2), LsbqWeight(), BalancedWeight()])
 @pytest.mark.parametrize("weight, message", [
-    (torch.ones(3, 4, dtype=torch.int32), "weight must be of floats, not int32"),
+    (torch.ones(3, 4, dtype=torch.int32), "weight must be of floating point, not torch.int32"),
     (torch.ones(3), "weight must have 2 dimensions (linear), 3 or 4 (convolution), not shape (3,)"),
 ])
 def test_weights_that_are_none(quantizer, weight, message):

@@ -39,8 +39,7 @@ def as_kernel(weight):
         If it is not of floats, or of none of these layers.
     """
     if not weight.is_floating_point():
-        raise ValueError("weight must be of floats, not "
-                         f"{str(weight.dtype).removeprefix('torch.')}")
+        raise ValueError(f"weight must be of floating point, not {weight.dtype}")
     if weight.dim() == 4:
         return weight
     if weight.dim() not in (2, 3):

@@ -98,7 +98,7 @@ class LsbqActivation(ActivationQuantizer):
     scales: torch.Tensor
     batches: torch.Tensor
 
-    def __init__(self, method="ls2", clamp=2.0, momentum=0.99, averages="train_and_eval"):
+    def __init__(self, method="ls2", clamp=2.0, momentum=0.9, averages="train_and_eval"):
         super().__init__()
         self.bits = look_up(METHODS, method, "LsbqActivation method").planes
         if not 0 < clamp < float("inf"):

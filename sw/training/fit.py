@@ -156,12 +156,15 @@ def _tensors(model, data):
 
 def _optimizers(model, rate, clip_rate):
     """Adam, and gradient descent for the parameters that activation quantizers have themselves."""
-    clips = [{"params": list(module.parameters()), "weight_decay": module.clip_decay}
-             for module in model.modules() if isinstance(module, ActivationQuantizer)]
-    clips = [group for group in clips if group["params"]]
+    clips: list[dict] = []
+    for module in model.modules():
+        if isinstance(module, ActivationQuantizer) and list(module.parameters()):
+            clips.append({"params": list(module.parameters()), "weight_decay": module.clip_decay})
     own = {id(each) for group in clips for each in group["params"]}
     others = [each for each in model.parameters() if id(each) not in own]
-    found = [torch.optim.Adam(others, lr=rate)] if others else []
+    found: list[torch.optim.Optimizer] = []
+    if others:
+        found.append(torch.optim.Adam(others, lr=rate))
     if clips:
         found.append(torch.optim.SGD(clips, lr=clip_rate, momentum=_CLIP_MOMENTUM))
     return found
