@@ -94,8 +94,17 @@ class GraphModel(Branch):
         return tuple((channels, self.get_submodule(name) if name else None)
                      for channels, name in named)
 
-    def _run(self, node, inputs):
-        return OPERATORS[node.op].run(node, self.module(node), *inputs, *self.sources(node))
+    def run(self, node, values):
+        """The value of a node for a batch.
+
+        Parameters
+        ----------
+        node : sw.graph.graph.Node
+        values : dict of str to tensor
+            By name, of what it reads at least.
+        """
+        return OPERATORS[node.op].run(node, self.module(node),
+                                      *(values[name] for name in node.inputs), *self.sources(node))
 
     def forward(self, x):
         """The network's result for a batch."""
@@ -118,7 +127,7 @@ class GraphModel(Branch):
         """
         values, left = {INPUT: x}, self.graph.uses()
         for node in self.graph.nodes:
-            value = self._run(node, [values[name] for name in node.inputs])
+            value = self.run(node, values)
             values[node.name] = value if replaced is None else replaced(node, value)
             for name in node.inputs:
                 left[name] -= 1
@@ -142,7 +151,7 @@ class GraphModel(Branch):
         for node in self.graph.nodes:
             if node.name == name:
                 return [values[each] for each in node.inputs]
-            values[node.name] = self._run(node, [values[each] for each in node.inputs])
+            values[node.name] = self.run(node, values)
         raise KeyError(name)
 
     def extra_repr(self):
