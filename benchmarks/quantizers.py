@@ -1,4 +1,4 @@
-"""How fast the quantizers are, beside exact scans in plain numpy and beside sorting alone.
+"""How fast the quantizers are, beside what a reader would write first, and beside sorting alone.
 
     python -m benchmarks.quantizers [--json out.json] [--repeats 7] [--only ls2,gpfq]
 
@@ -18,13 +18,17 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from xnorloom.sw.quantizers.balanced import equalize
+from xnorloom.sw.quantizers.balanced import BalancedWeight, equalize
 from xnorloom.sw.quantizers.gpfq import Alphabet, gpfq
 from xnorloom.sw.quantizers.gram import GramSums
-from xnorloom.sw.quantizers.least_squares import least_squares_scales
+from xnorloom.sw.quantizers.least_squares import least_squares_scales, solve_scales
+from xnorloom.sw.quantizers.sawb import IBM_COEFFICIENTS, SawbWeight
 
 SIZES = (10 ** 5, 10 ** 6, 10 ** 7)
 ROWS = (512, 4608)
+LAYERS = ((32, 288), (64, 288), (64, 576), (128, 1152), (256, 2304), (512, 4608))
+"""Outputs, and inputs times taps, of inner layers of our networks and of ResNet-18."""
+SAWB_SIZE = 2_400_000
 BALANCED_BITS = (2, 4, 8)
 GPFQ_SHAPE = (512, 512, 1000)
 REPEATS = 7
@@ -88,17 +92,29 @@ def plain_gpfq(weight, analog, quantized, half, step):
     return result
 
 
+def plain_sawb(weight, bits=2):
+    """Values of SAWB in four lines of torch; autograd rounds straight through."""
+    first, second = IBM_COEFFICIENTS[2 ** bits]
+    alpha = (first * weight.square().mean().sqrt() + second * weight.abs().mean()).detach()
+    code = (weight.clamp(-alpha, alpha) / alpha + 1) / 2 * (2 ** bits - 1)
+    code = code + (code.round() - code).detach()
+    return alpha * (2 * code / (2 ** bits - 1) - 1)
+
+
 @dataclass(frozen=True)
 class Case:
-    """What is timed: ours, the same in plain numpy, and perhaps a sort of the same values."""
+    """What is timed: ours, the same as a reader would write it, and perhaps a sort of the same
+    values; ``baseline`` names what wrote it."""
 
     title: str
     ours: Callable
     plain: Callable
     sort: Callable | None = None
+    baseline: str = "numpy"
 
 
-def cases(sizes=SIZES, rows=ROWS, balanced_size=SIZES[1], gpfq_shape=GPFQ_SHAPE):
+def cases(sizes=SIZES, rows=ROWS, layers=LAYERS, balanced_size=SIZES[1], layer_size=SIZES[2],
+          sawb_size=SAWB_SIZE, gpfq_shape=GPFQ_SHAPE):
     """All cases; each is made when it is its turn, as ten million values take room."""
     def least_squares(title, shape, method, plain):
         values = np.random.default_rng(0).normal(size=shape).astype(np.float32)
@@ -110,6 +126,12 @@ def cases(sizes=SIZES, rows=ROWS, balanced_size=SIZES[1], gpfq_shape=GPFQ_SHAPE)
         for size in sizes:
             yield least_squares(f"{method}, {size:,} values", (1, size), method, plain)
         yield least_squares(f"{method}, rows {rows[0]:,} x {rows[1]:,}", rows, method, plain)
+    for shape in layers:
+        for method, plain in (("ls2", plain_two_planes), ("ternary", plain_ternary)):
+            yield _layer_case(f"{method} layer, {shape[0]:,} x {shape[1]:,}", shape, method, plain)
+    yield _sawb_case(sawb_size)
+    for bits in BALANCED_BITS:
+        yield _balanced_layer_case(layer_size, bits)
     for bits in BALANCED_BITS:
         values = np.random.default_rng(1).normal(size=balanced_size)
         yield Case(f"balanced, {bits} bits, {balanced_size:,} values",
@@ -117,6 +139,41 @@ def cases(sizes=SIZES, rows=ROWS, balanced_size=SIZES[1], gpfq_shape=GPFQ_SHAPE)
                    .codes.numpy(),
                    lambda values=values, bits=bits: plain_balanced(values, bits))
     yield _gpfq_case(*gpfq_shape)
+
+
+def _layer_case(title, shape, method, plain):
+    """Scales as a layer's forward pass finds them, beside torch's sort of the same rows."""
+    tensor = torch.from_numpy(np.random.default_rng(3).normal(size=shape).astype(np.float32))
+    return Case(title, lambda: solve_scales(tensor, method).numpy(),
+                lambda: plain(tensor.numpy()), lambda: tensor.sort(dim=1).values)
+
+
+def _sawb_case(size):
+    weight = torch.from_numpy(np.random.default_rng(4).normal(size=(size // 9, 1, 3, 3))
+                              .astype(np.float32)).requires_grad_()
+    upstream, quantizer = torch.ones_like(weight), SawbWeight(2)
+
+    def work(function):
+        weight.grad = None
+        function(weight).backward(upstream)
+        return weight.grad.numpy()
+
+    return Case(f"SAWB forward and backward, {size:,} weights", lambda: work(quantizer),
+                lambda: work(plain_sawb), baseline="torch")
+
+
+def _balanced_layer_case(size, bits):
+    """A layer's values, beside its codes alone."""
+    values = np.random.default_rng(5).normal(size=(size // 10, 10)).astype(np.float32)
+    weight, quantizer = torch.from_numpy(values), BalancedWeight(bits, scale="max")
+    top, largest = np.float32(2 ** bits - 1), np.abs(values).max()
+
+    def plain():
+        codes = plain_balanced(values.astype(np.float64).ravel(), bits).reshape(values.shape)
+        return codes * (2 * largest / top) - largest
+
+    return Case(f"balanced layer, {bits} bits, {size:,} weights", lambda: quantizer(weight).numpy(),
+                plain)
 
 
 def _gpfq_case(neurons, inputs, samples):
@@ -142,7 +199,7 @@ def measure(case, repeats=REPEATS):
     Returns
     -------
     dict
-        ``title``, ``ours``, ``plain`` and perhaps ``sort``.
+        ``title``, ``baseline``, ``ours``, ``plain`` and perhaps ``sort``.
 
     Raises
     ------
@@ -157,9 +214,9 @@ def measure(case, repeats=REPEATS):
             results[name] = work()
             best[name] = min(best[name], time.perf_counter() - start)
     # Where splits are equally good to rounding, the scales of either are right.
-    if not np.allclose(results["ours"], results["plain"], rtol=1e-5, atol=0):
+    if not np.allclose(results["ours"], results["plain"], rtol=1e-5, atol=1e-6):
         raise SystemExit(f"{case.title}: results must be the same, but are not")
-    return {"title": case.title, **best}
+    return {"title": case.title, "baseline": case.baseline, **best}
 
 
 def report(figures):

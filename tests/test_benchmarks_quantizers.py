@@ -12,7 +12,8 @@ from benchmarks import quantizers
 
 
 def small_cases():
-    return list(quantizers.cases(sizes=(50, 301), rows=(4, 60), balanced_size=999,
+    return list(quantizers.cases(sizes=(50, 301), rows=(4, 60), layers=((3, 70), (2, 3000)),
+                                 balanced_size=999, layer_size=5000, sawb_size=900,
                                  gpfq_shape=(5, 40, 23)))
 
 
@@ -47,6 +48,6 @@ def test_figures_are_written(tmp_path, monkeypatch, capsys):
                                      "--repeats", "1"])
     quantizers.main()
     titles = [row["title"] for row in json.loads(path.read_text())["seconds"]]
-    assert len(titles) == 4 and titles[-1] == "GPFQ, 5 neurons, 40 inputs, 23 samples"
+    assert len(titles) == 7 and titles[-1] == "GPFQ, 5 neurons, 40 inputs, 23 samples"
     shown = capsys.readouterr().out
     assert all(title in shown for title in titles)

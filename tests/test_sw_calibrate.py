@@ -17,6 +17,7 @@ from xnorloom.sw.quantizers.gram import GramSums
 from xnorloom.sw.training.accuracy import accuracy
 from xnorloom.sw.training.calibrate import CalibrationError, calibrate_
 from xnorloom.sw.training.fit import fit
+from xnorloom.sw.training.held import peak_values
 from xnorloom.sw.training.recipe import Recipe, TrainError
 from xnorloom.sw.training.train import train
 
@@ -74,6 +75,11 @@ def read_by(net, name, images=IMAGES):
     return net[:list(dict(net.named_children())).index(name)](images).detach()
 
 
+def source(model, name):
+    """The quantizer that a layer reads."""
+    return model.sources(model.graph[name])[0][1]
+
+
 def patches(layer, x, pad_value):
     """Rows that the outputs of a convolution are sums of, cut out one by one."""
     (height, width), (down, right), (vertical, horizontal) = (layer.kernel_size, layer.stride,
@@ -92,7 +98,7 @@ def patches(layer, x, pad_value):
 def samples(model, net, name):
     """Analog and quantized inputs of a convolution that is not the first."""
     layer = net.get_submodule(name)
-    pad_value = model.get_submodule(name).source.pad_value()
+    pad_value = source(model, name).pad_value()
     return (patches(layer, read_by(net, name), 0.0),
             patches(layer, read_by(model, name), pad_value))
 
@@ -182,7 +188,7 @@ def test_batches_are_streamed_and_forgotten():
             yield fresh
 
     net = network()
-    calibrate_(quantize_(copy.deepcopy(net), "gpfq-w4a4", in_shape=SHAPE), net, batches)
+    calibrate_(quantize_(copy.deepcopy(net), "gpfq-w4a4", in_shape=SHAPE), net, batches, hold=0)
     assert len(seen) > 100 and max(seen) <= 2
 
 
@@ -359,3 +365,58 @@ def test_branches_and_groups_are_calibrated():
 def read_by_graph(net, name):
     graph, state = export(net, SHAPE)
     return GraphModel(graph, build_modules(graph, state)).eval().inputs_of(name, IMAGES)[0].detach()
+
+
+def counted(net, hold, monkeypatch):
+    """Calibrates a network; also counts the images that layers of both networks have run."""
+    model, runs = quantize_(copy.deepcopy(net), "gpfq-w3a4", in_shape=SHAPE), []
+    honest = GraphModel.run
+
+    def run(self, node, values):
+        if node.module and node.op in ("convolution", "linear"):
+            runs.append(len(values[node.inputs[0]]))
+        return honest(self, node, values)
+
+    monkeypatch.setattr(GraphModel, "run", run)
+    errors = calibrate_(model, net, IMAGES.split(16), hold=hold)
+    return model.state_dict(), errors, sum(runs)
+
+
+class Residual(nn.Module):
+    """Two blocks, the second with a convolution as its shortcut."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.one, self.two = (nn.Conv2d(inputs, 6, 3, padding=1, bias=False)
+                                         for inputs in (2, 6, 6))
+        self.norm1, self.norm2, self.norm3 = (nn.BatchNorm2d(6) for _ in range(3))
+        self.three = nn.Conv2d(6, 8, 3, stride=2, padding=1)
+        self.four = nn.Conv2d(8, 8, 3, padding=1)
+        self.short, self.last = nn.Conv2d(6, 8, 1, stride=2), nn.Linear(8, 4)
+
+    def forward(self, x):
+        x = self.norm1(self.stem(x)).relu()
+        x = (self.norm3(self.two(self.norm2(self.one(x)).relu())) + x).relu()
+        x = (self.four(self.three(x).relu()) + self.short(x)).relu()
+        return self.last(x.mean((2, 3)))
+
+
+def test_layers_run_once_for_an_image_where_values_may_be_held(monkeypatch):
+    torch.manual_seed(0)
+    net = Residual().eval()
+    (held, errors, runs), (streamed, same, more) = (counted(net, hold, monkeypatch)
+                                                    for hold in (1 << 30, 0))
+    assert errors == same and len(errors) == 5
+    assert all(torch.equal(value, streamed[name]) for name, value in held.items())
+    # Once in either network, but for layers that nothing solved reads.
+    assert 2 * 4 * len(IMAGES) <= runs <= 2 * 7 * len(IMAGES) and more > 3 * runs
+
+
+def test_values_that_take_too_much_are_streamed(monkeypatch):
+    torch.manual_seed(0)
+    net = Residual().eval()
+    graph, state = export(net, SHAPE)
+    one = peak_values(GraphModel(graph, build_modules(graph, state)).graph)
+    enough = counted(net, 4 * 3 * one * len(IMAGES), monkeypatch)[2]
+    too_little = counted(net, 4 * one * len(IMAGES), monkeypatch)[2]
+    assert too_little > 3 * enough

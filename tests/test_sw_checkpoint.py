@@ -173,7 +173,7 @@ def test_a_file_of_the_first_edition_is_read(model, tmp_path):
     ("'norm1', codes='scheme'", "'norm1', codes='other'", "rebuilt: Node 'act1' codes must be "),
     ("'norm1', codes='scheme', ", "'norm1', ", "must hold the tensors of net 'cnn'"),
     ("module='conv1'", "module='conv9'", "must hold the tensors of net 'cnn'"),
-    ("module='act1'", "module='conv1'", "must hold the tensors of net 'cnn'"),
+    ("module='act1'", "module='conv1'", "pads must name quantizers of the graph, not 'act1'"),
     ("module='act1'", "module='conv1.weight'", ""),
     ("module='act1'", "module='_modules'", ""),
     ("module='act1'", "module='forward'", "must have another name: a torch module has 'forward'"),

@@ -153,7 +153,8 @@ def test_a_copy_is_linked_to_its_own_quantizers():
     model = quantize_(nn.Sequential(nn.Conv2d(1, 2, 1), nn.ReLU(), nn.Conv2d(2, 2, 3, padding=1)),
                       "pact-sawb-w2a2", in_shape=(1, 4, 4))
     twin = copy.deepcopy(model)
-    assert twin[2].source is twin[1] is not model[1]
+    (read,) = twin.sources(twin.graph["2"])
+    assert read == (2, twin[1]) and twin[1] is not model[1]
 
 
 def test_a_name_that_torch_uses_itself_is_named():

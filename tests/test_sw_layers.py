@@ -2,23 +2,31 @@
 
 import operator
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from xnorloom.sw.graph.errors import FrontendError
+from xnorloom.sw.graph.evaluate import evaluate
 from xnorloom.sw.ops.layers import QuantConv1d, QuantConv2d, QuantLinear, padded
+from xnorloom.sw.passes.build import build
 from xnorloom.sw.passes.pipeline import lower_model
 from xnorloom.sw.passes.quantize import quantize_
 from xnorloom.sw.quantizers import SCHEMES, UnknownNameError, get_scheme
-from xnorloom.sw.quantizers.lsbq import LsbqActivation, LsbqWeight
+from xnorloom.sw.quantizers.lsbq import LsbqActivation, LsbqConfig, LsbqWeight
 from xnorloom.sw.quantizers.pact import PactActivation
 from xnorloom.sw.quantizers.pixels import NormedPixels, PixelQuantizer
 from xnorloom.sw.quantizers.sawb import PactSawbConfig, SawbWeight
 from xnorloom.sw.quantizers.symmetric import SymmetricActivation
 
 SHAPE = (1, 8, 8)
+
+
+def source(model, name):
+    """The quantizer that the first part of what a layer reads comes from, or None."""
+    return model.sources(model.graph[name])[0][1]
 
 
 def small():
@@ -39,8 +47,8 @@ def test_a_quantized_network_has_the_parameters_and_names_of_the_model(scheme, w
     assert all(type(model[index].weight_quantizer) is SawbWeight
                and model[index].weight_quantizer.bits == 8 for index in (0, 7))
     assert (model.input_quantizer.bits, model.input_quantizer.step) == (5, 1 / 16)
-    assert model[0].source is model.input_quantizer
-    assert model[4].source is model[2] and model[7].source is model[5]
+    assert source(model, "0") is model.input_quantizer
+    assert source(model, "4") is model[2] and source(model, "7") is model[5]
     assert {id(each) for each in parameters} <= {id(each) for each in model.parameters()}
     assert [name for name in model.state_dict() if name in names] == names
     model(torch.rand(2, *SHAPE)).sum().backward()
@@ -69,7 +77,7 @@ def test_layers_left_out_count_as_first_and_last():
     model = quantize_(small(), "lsbq-w1a2", in_shape=SHAPE, torch_only=True,
                       filter_fn=lambda module, name: name not in ("0", "7"))
     assert [type(model[index]) for index in (0, 4, 7)] == [nn.Conv2d, QuantConv2d, nn.Linear]
-    assert type(model[4].weight_quantizer) is LsbqWeight and model[4].source is model[2]
+    assert type(model[4].weight_quantizer) is LsbqWeight and source(model, "4") is model[2]
 
 
 def test_edges_may_follow_the_scheme():
@@ -134,7 +142,7 @@ def test_signed_fixed_point_keeps_its_relu():
 def test_a_layer_behind_a_pool_reads_the_activation_before_it(pool):
     model = quantized(nn.Conv2d(1, 2, 3), nn.ReLU(), pool, nn.Conv2d(2, 2, 3, padding=1),
                       scheme="pact-sawb-w2a2", in_shape=(1, 10, 10))
-    assert model[3].source is model[1]
+    assert source(model, "3") is model[1]
     model(torch.rand(2, 1, 10, 10)).sum().backward()
     assert model[0].weight.grad.any()
 
@@ -154,7 +162,7 @@ class Block(nn.Module):
 @pytest.mark.parametrize("add", [lambda x, y: x + y, torch.add, operator.add, operator.iadd])
 def test_a_value_read_twice_is_one_quantized_map(add):
     model = quantize_(Block(add), "pact-sawb-w2a2", in_shape=(3,))
-    assert model.last.source is model.act2 and model.two.source is model.act1
+    assert source(model, "last") is model.act2 and source(model, "two") is model.act1
     assert len([op for op in ops(model).values() if op == "quantize"]) == 3
     model(torch.rand(4, 3)).sum().backward()
     assert all(torch.isfinite(each.grad).all() for each in model.parameters())
@@ -163,7 +171,7 @@ def test_a_value_read_twice_is_one_quantized_map(add):
 def test_a_sum_that_no_activation_ends_is_quantized_with_its_sign():
     model = quantize_(Block(relu=False), "pact-sawb-w2a2", in_shape=(3,))
     quantizer = model.get_submodule("add.quantizer")
-    assert isinstance(quantizer, SymmetricActivation) and model.last.source is quantizer
+    assert isinstance(quantizer, SymmetricActivation) and source(model, "last") is quantizer
     assert isinstance(quantize_(Block(relu=False), "lsbq-w1a2", in_shape=(3,)).get_submodule(
         "add.quantizer"), LsbqActivation)
 
@@ -191,23 +199,23 @@ def test_one_relu_before_an_addition_stays_unquantized():
 
 def test_signed_padding_is_the_named_code():
     layer = QuantConv2d(1, 1, 3, padding=1, bias=False, weight_quantizer=LsbqWeight("ls1"))
-    source = LsbqActivation("ls2")
-    source(torch.randn(2, 1, 6, 6, generator=torch.Generator().manual_seed(0)))
-    layer.read_from((1, source.eval()))
+    read = LsbqActivation("ls2")
+    read(torch.randn(2, 1, 6, 6, generator=torch.Generator().manual_seed(0)))
+    read.eval()
     with torch.no_grad():
         layer.weight.fill_(1.0)
-    value = source.codebook().reconstruct()[1]
-    assert source.pad_code == 1 and value < 0
-    corner = float(layer(torch.zeros(1, 1, 4, 4))[0, 0, 0, 0].detach())
+    value = read.codebook().reconstruct()[1]
+    assert read.pad_code == 1 and value < 0
+    corner = float(layer(torch.zeros(1, 1, 4, 4), (1, read))[0, 0, 0, 0].detach())
     assert corner == pytest.approx(5 * value, rel=1e-6)
 
 
 def test_padding_is_zeros_where_they_are_asked_for():
     layers = nn.Conv2d(1, 3, 1), nn.ReLU(), nn.Conv2d(3, 2, 3, padding=1)
     model = quantized(*layers, scheme="lsbq-w1a2", padding="zero")
-    assert model[2].source is None and model.graph["2"]["pads"] == ((3, ""),)
+    assert source(model, "2") is None and model.graph["2"]["pads"] == ((3, ""),)
     codes = quantized(*layers, scheme="lsbq-w1a2")
-    assert codes[2].source is codes[1]
+    assert source(codes, "2") is codes[1]
     # Unsigned codes have a zero, which is padded with either way.
     assert quantized(*layers, padding="zero").graph["2"]["pads"] == ((3, "1"),)
 
@@ -319,3 +327,53 @@ def test_a_clamped_sum_is_quantized_before_a_gain_of_any_sign(function, where):
     for _ in range(3):
         network(torch.rand(4, *SHAPE))
     lower_model(network.eval())
+
+
+def compiled(model):
+    """Results of every layer in the snapped model, and of its integers."""
+    network, snapped = lower_model(model.eval(), name="net")
+    images = torch.rand(5, *SHAPE, generator=torch.Generator().manual_seed(3))
+    found = evaluate(network, network.encode(images.numpy()))
+    for name, values in snapped.trace(images).items():
+        np.testing.assert_array_equal(found[name], values, err_msg=name)
+    return model(images).detach().numpy(), snapped(images).numpy()
+
+
+@pytest.mark.parametrize("scheme, new", [
+    ("pact-sawb-w2a2", lambda: PactActivation(3, 0.7)),
+    ("lsbq-w1a2", lambda: LsbqActivation("ternary"))])
+def test_a_replaced_activation_is_what_is_padded_with_and_compiled(scheme, new):
+    torch.manual_seed(0)
+    model = quantized(nn.Conv2d(1, 3, 3, padding=1), nn.ReLU(), nn.Conv2d(3, 3, 3, padding=1),
+                      nn.ReLU(), nn.Conv2d(3, 2, 3, padding=1), scheme=scheme)
+    x = torch.rand(8, *SHAPE)
+    model(x)
+    model[1] = new()
+    assert source(model, "2") is model[1]
+    model.train()(x)
+    framed = model[2].frame(torch.zeros(1, 3, 2, 2), model.sources(model.graph["2"]))
+    assert float(framed[0, 0, 0, 0]) == float(model[1].pad_value())
+    here, there = compiled(model)
+    assert np.isclose(here, there, atol=1e-2 * np.abs(here).max()).mean() > 0.95
+
+
+def test_codes_of_a_replaced_quantizer_order_a_maximum():
+    torch.manual_seed(0)
+    model = quantized(nn.Conv2d(1, 3, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(3, 2, 1),
+                      scheme=LsbqConfig(activations="greedy-2"))
+    model(torch.rand(8, *SHAPE))
+    model[1] = stale = LsbqActivation("greedy-2")
+    stale.scales.copy_(torch.tensor([0.5, 0.75]))
+    stale.batches += 1
+    here, there = compiled(model)
+    assert np.isclose(here, there, atol=1e-2 * np.abs(here).max()).mean() > 0.95
+
+
+def test_a_graph_that_names_no_quantizer_is_refused():
+    model = quantized(nn.Conv2d(1, 3, 1), nn.ReLU(), nn.Conv2d(3, 2, 3, padding=1))
+    graph = model.graph.rebuilt([node if node.name != "2" else node.changed(pads=((3, "9"),))
+                                 for node in model.graph.nodes])
+    tensors = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+    with pytest.raises(FrontendError, match="^Node '2' pads must name quantizers of the graph, "
+                                            "not '9'$"):
+        build(graph, tensors, get_scheme("pact-sawb-w2a2"))

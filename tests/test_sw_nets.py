@@ -62,6 +62,11 @@ def test_cnv_is_finn_s():
     assert small == [(1, 1)] * 2 + [(0, 0)] * 4
 
 
+def source(model, node):
+    """The quantizer that the first part of what a layer reads comes from."""
+    return model.sources(node)[0][1]
+
+
 @pytest.mark.parametrize("scheme", sorted(SCHEMES))
 @pytest.mark.parametrize("net", nets.NETS)
 def test_every_net_trains_a_step_in_every_scheme(net, scheme):
@@ -71,7 +76,8 @@ def test_every_net_trains_a_step_in_every_scheme(net, scheme):
     model = nets.prepare(copy.deepcopy(float_model), scheme, about)
     matrices = [each for each in model.modules() if isinstance(each, (QuantConv2d, QuantLinear))]
     assert not any(type(each) in (nn.Conv2d, nn.Linear, nn.ReLU) for each in model.modules())
-    assert matrices[0].source is model.input_quantizer
+    first = next(node for node in model.graph.nodes if "pads" in node.attributes)
+    assert model.module(first) is matrices[0] and source(model, first) is model.input_quantizer
     for edge in (matrices[0], matrices[-1]):
         assert isinstance(edge.weight_quantizer, SawbWeight) and edge.weight_quantizer.bits == 8
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
@@ -87,8 +93,10 @@ def test_every_activation_of_a_resnet_is_its_own():
                          DATA["cifar10"])
     assert sum(isinstance(each, ActivationQuantizer) for each in model.modules()) == 17 + 1
     block, before = model.stage2[0], model.stage1[1].act2
-    assert block.conv1.source is block.shortcut[0].source is before
-    assert block.conv2.source is block.act1 and model.linear.source is model.stage4[1].act2
+    reads = {node.module: source(model, node) for node in model.graph.nodes
+             if "pads" in node.attributes}
+    assert reads["stage2.0.conv1"] is reads["stage2.0.shortcut.0"] is before
+    assert reads["stage2.0.conv2"] is block.act1 and reads["linear"] is model.stage4[1].act2
 
 
 @pytest.mark.parametrize("about", DATA.values(), ids=DATA)

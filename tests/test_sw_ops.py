@@ -204,8 +204,8 @@ def test_the_largest_code_wins_where_values_do_not_rise():
     levels = quantizer.codebook().reconstruct()
     assert (np.diff(levels) < 0).any() and not quantizer.rising and LsbqActivation("ls2").rising
     order = CodeOrder()
-    order.read_from((1, quantizer))
-    assert order(torch.from_numpy(levels).reshape(1, 1, -1)).flatten().tolist() == [0, 1, 2, 3]
+    values = torch.from_numpy(levels).reshape(1, 1, -1)
+    assert order(values, (1, quantizer)).flatten().tolist() == [0, 1, 2, 3]
 
 
 def test_an_average_of_even_codes_is_their_sum():

@@ -4,6 +4,7 @@ import torch
 
 from xnorloom.sw.quantizers.pact import PactActivation
 from xnorloom.sw.quantizers.pixels import PixelQuantizer
+from xnorloom.sw.training.fit import fit
 
 
 @pytest.mark.parametrize("bits", range(1, 9))
@@ -70,7 +71,7 @@ def test_alpha_grows_to_hold_its_input_and_decay_pulls_it_down(plus):
     levels = []
     for decay in (0.0, 0.1):
         quantizer = PactActivation(4, 0.25, decay, plus=plus)
-        optimizer = torch.optim.SGD(quantizer.parameters(), 1.0, weight_decay=quantizer.decay)
+        optimizer = torch.optim.SGD(quantizer.parameters(), 1.0, weight_decay=quantizer.clip_decay)
         for _ in range(100):
             optimizer.zero_grad()
             (quantizer(x) - x).square().mean().backward()
@@ -90,7 +91,8 @@ def test_codebook_is_what_forward_puts_out(bits):
     assert book.offset == pytest.approx(book.scales.sum(), rel=1e-15)
     assert quantizer.pad_code == 0 and quantizer.pad_value() == 0.0
     x = torch.linspace(-1, 5, 601)
-    assert torch.equal(quantizer(x), torch.from_numpy(levels).float()[quantizer.encode(x)])
+    np.testing.assert_allclose(quantizer(x).detach(), levels[quantizer.encode(x)], rtol=1e-6)
+    np.testing.assert_allclose(quantizer.levels(), levels, rtol=1e-6)
 
 
 def test_alpha_past_zero_leaves_the_code_defined():
@@ -111,8 +113,8 @@ def test_pixels_are_rounded_half_to_even_and_clipped():
 @pytest.mark.parametrize("make, message", [
     (lambda: PactActivation(0), "PactActivation bits must be an integer from 1 to 8, not 0"),
     (lambda: PactActivation(2, -1.0), "PactActivation alpha must be positive and finite, not -1.0"),
-    (lambda: PactActivation(2, decay=-1e-4),
-     "PactActivation decay must be 0 or more and finite, not -0.0001"),
+    (lambda: PactActivation(2, clip_decay=-1e-4),
+     "PactActivation clip_decay must be 0 or more and finite, not -0.0001"),
     (lambda: PixelQuantizer(9), "PixelQuantizer bits must be an integer from 1 to 8, not 9"),
     (lambda: PixelQuantizer(8, 0), "PixelQuantizer step must be positive and finite, not 0"),
 ])
@@ -120,3 +122,27 @@ def test_options_out_of_range(make, message):
     with pytest.raises(ValueError) as caught:
         make()
     assert str(caught.value) == message
+
+
+def learned(start, clip_decay=1e-3, plus=False):
+    """Clipping level after a small training in which nothing else says how large values are."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(512, 12)).astype(np.float32)
+    labels = (np.maximum(x @ rng.normal(size=(12, 16)), 0) @ rng.normal(size=(16, 3))).argmax(1)
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Linear(12, 16),
+                                PactActivation(2, start, clip_decay, plus=plus),
+                                torch.nn.Linear(16, 3))
+    fit(model, (x, labels), epochs=30, batch=16)
+    return model[1].alpha.item()
+
+
+def test_alpha_ends_where_it_belongs_wherever_it_starts():
+    levels = [learned(start) for start in (2.0, 4.0, 8.0, 16.0)]
+    assert max(levels) < 1.1 * min(levels)
+
+
+def test_the_strength_of_the_decay_is_what_alpha_feels():
+    weak, strong = learned(4.0, 1e-4), learned(4.0, 1e-2)
+    assert strong < 0.7 * weak and strong < 0.8 * learned(4.0) < weak
+    assert learned(16.0, 0.0) > 14

@@ -99,8 +99,9 @@ def test_planes_reconstruct_the_float_weight(bits, zero_aligned, per_channel, sh
     quantizer = SawbWeight(bits, zero_aligned=zero_aligned, per_channel=per_channel)
     planes = quantizer.planes(weight)
     assert planes.scales.shape == (bits, shape[0] if per_channel else 1, 1) and planes.offset == 0
-    np.testing.assert_array_equal(planes.reconstruct().reshape(shape).astype(np.float32),
-                                  quantizer(weight))
+    values = planes.reconstruct().reshape(shape)
+    np.testing.assert_allclose(quantizer(weight.double()), values, rtol=1e-12)
+    np.testing.assert_allclose(quantizer(weight), values, rtol=1e-5)
 
 
 @pytest.mark.parametrize("zero_aligned", [False, True])
@@ -224,11 +225,11 @@ def test_relative_error_of_two_bits(density, error):
 
 def test_configuration_hands_its_options_on():
     config = PactSawbConfig(weight_bits=3, activation_bits=4, zero_aligned=True, per_channel=True,
-                            plus=True, alpha=2.5, decay=1e-3)
+                            plus=True, alpha=2.5, clip_decay=1e-4)
     weights, activations = config.weight_quantizer(normal(3, 4)), config.activation_quantizer()
     assert (weights.bits, weights.levels, weights.per_channel, weights.plus) == (3, 7, True, True)
     assert isinstance(activations, PactActivation) and activations.plus
-    assert (activations.bits, activations.alpha.item(), activations.decay) == (4, 2.5, 1e-3)
+    assert (activations.bits, activations.alpha.item(), activations.clip_decay) == (4, 2.5, 1e-4)
 
 
 @pytest.mark.parametrize("name, bits, plus", [

@@ -26,7 +26,8 @@ def _compiled(scheme):
         model = nets.build("cnn", scheme)
         model.train()(torch.rand(16, *shape))
     network = frontend.lower(snap.snap(model.eval()), shape)
-    return model.conv3, compile_network(network, PRESETS["default"])
+    (_channels, source), = model.sources(model.graph["conv3"])
+    return model.conv3, source, compile_network(network, PRESETS["default"])
 
 
 def schemes():
@@ -35,11 +36,11 @@ def schemes():
 
     rows = []
     for name in SCHEMES:
-        quantized, image = _compiled(name)
+        quantized, source, image = _compiled(name)
         place = [layer["name"] for layer in image.layers].index("conv3")
         layer, cost = image.layers[place], estimate(image)[place]
         values = [quantized.weight_quantizer.levels,
-                  len(set(quantized.source.codebook().reconstruct().tolist()))]
+                  len(set(source.codebook().reconstruct().tolist()))]
         (term,), passes = layer["terms"], layer["passes"]
         column_tiles = -(-layer["out_shape"][0] // image.config.cols)
         rows.append([

@@ -78,6 +78,34 @@ class GraphModel(Branch):
         """The module of a node, or None."""
         return self.get_submodule(node.module) if node.module else None
 
+    def sources(self, node):
+        """Where the parts of what a node reads come from, as its module is told at every call.
+
+        Parameters
+        ----------
+        node : sw.graph.graph.Node
+
+        Returns
+        -------
+        tuple of (int, ActivationQuantizer or None)
+            Channels and quantizer of every part; empty where the graph names none.
+        """
+        named = node.attributes.get("pads", node.attributes.get("order", ()))
+        return tuple((channels, self.get_submodule(name) if name else None)
+                     for channels, name in named)
+
+    def run(self, node, values):
+        """The value of a node for a batch.
+
+        Parameters
+        ----------
+        node : sw.graph.graph.Node
+        values : dict of str to tensor
+            By name, of what it reads at least.
+        """
+        return OPERATORS[node.op].run(node, self.module(node),
+                                      *(values[name] for name in node.inputs), *self.sources(node))
+
     def forward(self, x):
         """The network's result for a batch."""
         return self.values(x, keep=())[self.graph.output]
@@ -99,8 +127,7 @@ class GraphModel(Branch):
         """
         values, left = {INPUT: x}, self.graph.uses()
         for node in self.graph.nodes:
-            value = OPERATORS[node.op].run(node, self.module(node),
-                                           *(values[name] for name in node.inputs))
+            value = self.run(node, values)
             values[node.name] = value if replaced is None else replaced(node, value)
             for name in node.inputs:
                 left[name] -= 1
@@ -124,8 +151,7 @@ class GraphModel(Branch):
         for node in self.graph.nodes:
             if node.name == name:
                 return [values[each] for each in node.inputs]
-            values[node.name] = OPERATORS[node.op].run(node, self.module(node),
-                                                       *(values[each] for each in node.inputs))
+            values[node.name] = self.run(node, values)
         raise KeyError(name)
 
     def extra_repr(self):

@@ -15,60 +15,34 @@ def padded(x, edges, values):
     x : tensor, shape ``(n, channels, [height,] width)``
     edges : tuple of int
         ``(top, bottom, left, right)``, or ``(left, right)`` of signals.
-    values : list of tuple of int and float
+    values : list of tuple of int and (float or tensor of shape ``()``)
         Channels, and the value of the frame around them, until all channels have one.
     """
     if not any(edges):
         return x
     # Torch wants the last axis first.
     frame = (*edges[2:], *edges[:2])
-    if len({value for _, value in values}) == 1:
-        return F.pad(x, frame, value=values[0][1])
+    numbers = {value for _, value in values if not isinstance(value, torch.Tensor)}
+    if len(values) == 1 or numbers == {0.0} and all(isinstance(each, float) for _, each in values):
+        return _framed(x, frame, values[0][1])
     parts = x.split([channels for channels, _ in values], dim=1)
-    return torch.cat([F.pad(part, frame, value=value)
+    return torch.cat([_framed(part, frame, value)
                       for part, (_, value) in zip(parts, values, strict=True)], dim=1)
 
 
-class _Quantized:
-    """What all layers share: a weight quantizer, and the quantizers their input comes from.
-
-    Attributes
-    ----------
-    weight_quantizer : WeightQuantizer
-    """
-
-    _sources: tuple
-
-    def _attach(self, weight_quantizer):
-        self.weight_quantizer = weight_quantizer
-        # Not registered: a quantizer belongs to the network, the layer only pads with its code.
-        self.__dict__["_sources"] = ()
-
-    def read_from(self, *sources):
-        """Says where this layer's input comes from.
-
-        Parameters
-        ----------
-        *sources : tuple of int and ActivationQuantizer or None
-            Channels and quantizer of every part of a concatenation; without a quantizer, or with
-            ``None``, padding is zero.
-        """
-        self.__dict__["_sources"] = sources
-
-    @property
-    def source(self):
-        """The activation quantizer that the first part of its input comes from, or None."""
-        return self._sources[0][1] if self._sources else None
-
-    def frame(self, x):
-        """Input with padding, as the layer sees it."""
-        values = [(channels, 0.0 if source is None else source.pad_value())
-                  for channels, source in self._sources]
-        return padded(x, self.edges, values or [(x.shape[1], 0.0)])
+def _framed(x, frame, value):
+    if not isinstance(value, torch.Tensor):
+        return F.pad(x, frame, value=value)
+    # The value may be known to the device alone: a number for ``pad`` would have to come from it.
+    inside = F.pad(torch.ones_like(x[:1, :1], dtype=torch.bool), frame, value=False)
+    return torch.where(inside, F.pad(x, frame), value.to(x.dtype))
 
 
-class _QuantConv(_Quantized):
-    """A convolution padded with its input quantizer's padding code.
+class _QuantConv:
+    """A convolution padded with the padding code of what its input comes from.
+
+    The quantizers of its input belong to the network, whose graph says at every call which they
+    are: a layer that remembered them would go on padding with one that has been replaced.
 
     Parameters
     ----------
@@ -84,7 +58,21 @@ class _QuantConv(_Quantized):
         super().__init__(*args, **kwargs)
         self.edges = (tuple(each for pad in self.padding for each in (pad, pad)) if edges is None
                       else tuple(edges))
-        self._attach(weight_quantizer)
+        self.weight_quantizer = weight_quantizer
+
+    def frame(self, x, sources=()):
+        """Input with padding, as the layer sees it.
+
+        Parameters
+        ----------
+        x : tensor, shape ``(n, channels, [height,] width)``
+        sources : sequence of tuple of int and ActivationQuantizer or None
+            Channels and quantizer of every part of the input; without a quantizer, or without
+            sources, padding is zero.
+        """
+        values = [(channels, 0.0 if source is None else source.pad_value())
+                  for channels, source in sources]
+        return padded(x, self.edges, values or [(x.shape[1], 0.0)])
 
     @classmethod
     def from_float(cls, layer, weight_quantizer, edges=None):
@@ -99,24 +87,23 @@ class _QuantConv(_Quantized):
 class QuantConv2d(_QuantConv, nn.Conv2d):
     """Convolution of maps with a quantized weight; see :class:`_QuantConv` for its parameters."""
 
-    def forward(self, x):
+    def forward(self, x, *sources):
         """Convolves quantized values; x must be what its sources put out."""
-        return F.conv2d(self.frame(x), self.weight_quantizer(self.weight), self.bias, self.stride,
-                        0, self.dilation, self.groups)
+        return F.conv2d(self.frame(x, sources), self.weight_quantizer(self.weight), self.bias,
+                        self.stride, 0, self.dilation, self.groups)
 
 
 class QuantConv1d(_QuantConv, nn.Conv1d):
     """Convolution of signals with a quantized weight; see :class:`_QuantConv` for its parameters.
     """
 
-    def forward(self, x):
+    def forward(self, x, *sources):
         """Convolves quantized values; x must be what its sources put out."""
-        weight = self.weight_quantizer(self.weight.unsqueeze(2)).squeeze(2)
-        return F.conv1d(self.frame(x), weight, self.bias, self.stride, 0, self.dilation,
-                        self.groups)
+        return F.conv1d(self.frame(x, sources), self.weight_quantizer(self.weight), self.bias,
+                        self.stride, 0, self.dilation, self.groups)
 
 
-class QuantLinear(_Quantized, nn.Linear):
+class QuantLinear(nn.Linear):
     """Linear layer with a quantized weight.
 
     Parameters
@@ -130,7 +117,7 @@ class QuantLinear(_Quantized, nn.Linear):
 
     def __init__(self, *args, weight_quantizer, **kwargs):
         super().__init__(*args, **kwargs)
-        self._attach(weight_quantizer)
+        self.weight_quantizer = weight_quantizer
 
     @classmethod
     def from_float(cls, layer, weight_quantizer, edges=None):
@@ -140,6 +127,6 @@ class QuantLinear(_Quantized, nn.Linear):
         new.weight, new.bias = layer.weight, layer.bias
         return new
 
-    def forward(self, x):
-        """Multiplies quantized values; x must be what its sources put out."""
+    def forward(self, x, *sources):
+        """Multiplies quantized values; nothing is padded, whatever the sources."""
         return F.linear(x, self.weight_quantizer(self.weight), self.bias)

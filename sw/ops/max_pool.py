@@ -45,24 +45,15 @@ class CodeOrder(nn.Module):
     """Ranks of quantized values by their codes, for quantizers whose values do not rise with them.
     """
 
-    def __init__(self):
-        super().__init__()
-        # Not registered: the quantizers belong to the network.
-        self.__dict__["_sources"] = ()
-
-    def read_from(self, *sources):
-        """Says where the values come from: channels and quantizer of every part."""
-        self.__dict__["_sources"] = sources
-
-    def forward(self, x):
-        """Codes of quantized values, as floats of their dtype."""
-        parts = x.detach().split([channels for channels, _ in self._sources], dim=1)
+    def forward(self, x, *sources):
+        """Codes of quantized values, as floats of their dtype; sources as of a convolution."""
+        parts = x.detach().split([channels for channels, _ in sources], dim=1)
         return torch.cat([part if source is None else _ranks(part, source) for part, (_, source)
-                          in zip(parts, self._sources, strict=True)], dim=1)
+                          in zip(parts, sources, strict=True)], dim=1)
 
 
 def _ranks(x, quantizer):
-    levels = torch.from_numpy(quantizer.codebook().reconstruct()).to(x.dtype)
+    levels = quantizer.levels().to(x.dtype)
     order = levels.argsort(stable=True)
     middles = (levels[order][1:] + levels[order][:-1]) / 2
     return order[torch.bucketize(x.contiguous(), middles)].to(x.dtype)
@@ -96,10 +87,10 @@ class MaxPool(Operator):
         """See :meth:`Operator.run`."""
         function = F.max_pool1d if len(node["window"]) == 1 else F.max_pool2d
         options = node["window"], node["stride"], node["padding"]
+        x, *sources = inputs
         if module is None:
-            return function(*inputs, *options)
-        (x,) = inputs
-        places = function(module(x), *options, return_indices=True)[1]
+            return function(x, *options)
+        places = function(module(x, *sources), *options, return_indices=True)[1]
         return x.flatten(2).gather(2, places.flatten(2)).reshape(places.shape)
 
     def lower(self, node, module, fuser, *inputs):

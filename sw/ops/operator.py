@@ -153,7 +153,11 @@ class Operator:
         return False
 
     def run(self, node, module, *inputs):
-        """Float meaning: the value of a batch."""
+        """Float meaning: the value of a batch.
+
+        ``inputs`` are the values read; behind them, where a node names quantizers, its sources: see
+        :meth:`sw.graph.model.GraphModel.sources`.
+        """
         return module(*inputs)
 
     def lower(self, node, module, fuser, *inputs):

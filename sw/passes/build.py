@@ -5,8 +5,10 @@ from ..graph.model import GraphModel, build_modules
 from ..ops.max_pool import CodeOrder
 from ..ops.registry import OPERATORS
 from ..ops.support import check_layer
+from ..quantizers import ActivationQuantizer
 from ..quantizers.pixels import NormedPixels, PixelQuantizer
 from ..quantizers.sawb import SawbWeight
+from .assign import scheme_of_node
 
 __all__ = ["build"]
 
@@ -20,7 +22,7 @@ def build(graph, state, scheme):
         With quantizers, see :func:`sw.passes.quantize.quantize_graph`.
     state : dict of str to tensor
         Parameters and buffers by name, of the layers and norms at least.
-    scheme : SchemeConfig
+    scheme : SchemeConfig or SchemeMap
 
     Raises
     ------
@@ -37,12 +39,14 @@ def build(graph, state, scheme):
             modules[node.module] = CodeOrder()
         elif "weights" in node.attributes:
             modules[node.module] = _layer(node, modules[node.module], scheme)
+    network = GraphModel(graph, modules)
     for node in graph.nodes:
         for attribute in ("pads", "order"):
-            if attribute in node.attributes:
-                modules[node.module].read_from(*((channels, modules.get(name))
-                                                 for channels, name in node[attribute]))
-    return GraphModel(graph, modules)
+            for _channels, name in node.attributes.get(attribute, ()):
+                if name and not isinstance(modules.get(name), ActivationQuantizer):
+                    raise FrontendError(f"Node {node.name!r} {attribute} must name quantizers of "
+                                        f"the graph, not {name!r}")
+    return network
 
 
 def _quantizer(node, scheme):
@@ -52,6 +56,7 @@ def _quantizer(node, scheme):
         normed = NormedPixels(node["bits"])
         normed.post_training = scheme.post_training
         return normed
+    scheme = scheme_of_node(scheme, node)
     if node["codes"] == "signed":
         return scheme.signed_quantizer()
     if node["codes"] != "scheme":
@@ -64,6 +69,7 @@ def _layer(node, layer, scheme):
     if node["weights"] not in ("edge", "inner"):
         raise FrontendError(f"Node {node.name!r} weights must be edge or inner, not "
                             f"{node['weights']!r}")
+    scheme = scheme_of_node(scheme, node)
     try:
         check_layer(layer)
         weight = layer.weight.detach()

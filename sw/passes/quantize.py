@@ -9,6 +9,7 @@ from ..graph.graph import INPUT, Graph, Node
 from ..graph.text import to_text
 from ..ops.registry import OPERATORS, supported
 from ..quantizers import get_scheme
+from .assign import float_names, scheme_of_value
 from .build import build
 from .check import check_network
 from .golden import check_float
@@ -39,8 +40,11 @@ def quantize_(model, scheme, *, in_shape=None, input_bits=8, input_step=1 / 255,
     ----------
     model : torch.nn.Module
         A float model that ``torch.export`` can read.
-    scheme : str or SchemeConfig
-        A registered scheme's name, or a configuration of your own.
+    scheme : str, SchemeConfig or mapping
+        A registered scheme's name, or a configuration of your own; or a mapping of patterns
+        (``"stage1.*"``) to such, of which the first that fits the name of a layer or of an
+        activation decides. None for a pattern leaves float what it fits, for torch only where the
+        machine would need codes.
     in_shape : tuple of int
         ``(channels, height, width)`` of one image, ``(channels, samples)`` of one signal, or
         ``(inputs,)`` of one vector.
@@ -88,9 +92,13 @@ def quantize_(model, scheme, *, in_shape=None, input_bits=8, input_step=1 / 255,
     passes = {"import": graph, "normalize": normalize(graph)}
     if passes["normalize"] != graph:
         check_float("normalize", graph, passes["normalize"], state)
+    floats = float_names(passes["normalize"], scheme)
+    if floats and not torch_only:
+        raise FrontendError(f"Module {floats[0]!r} must have a scheme, not None, unless torch_only "
+                            "is true: the machine runs quantized layers only")
     graph = passes["quantize"] = quantize_graph(
         passes["normalize"], scheme, input_bits=input_bits, input_step=input_step,
-        padding=padding, left_out=left_out)
+        padding=padding, left_out=[*left_out, *floats])
     if dump is not None:
         write_texts(dump, {name: to_text(each) for name, each in passes.items()})
     network = build(graph, state, scheme).train(model.training)
@@ -116,7 +124,7 @@ def quantize_graph(graph, scheme, *, input_bits=8, input_step=1 / 255, padding="
     ----------
     graph : Graph
         Normalized.
-    scheme : SchemeConfig
+    scheme : SchemeConfig or SchemeMap
     input_bits, input_step, padding
         See :func:`quantize_`.
     left_out : collection of str
@@ -139,7 +147,8 @@ def quantize_graph(graph, scheme, *, input_bits=8, input_step=1 / 255, padding="
     for node in graph.nodes:
         if node.name in matrices and node.module not in left_out:
             edge = node.name in (matrices[0], matrices[-1])
-            node = node.changed(weights="edge" if edge else "inner")
+            _config, attributes = scheme_of_value(scheme, node.module or node.name)
+            node = node.changed(weights="edge" if edge else "inner", **attributes)
         writer.add(node, quantized=node.name in places)
         if node.name == origin:
             writer.pixels(origin, codes="normed", bits=input_bits)
@@ -151,22 +160,20 @@ class _Writer:
 
     def __init__(self, graph, scheme, padding):
         self.source, self.scheme, self.padding = graph, scheme, padding
-        self.signed = scheme.activation_quantizer().signed
-        self.absorbs = scheme.activation_quantizer().absorbs
-        self.rising = scheme.activation_quantizer().rising
         self.nodes, self.positive, self.renamed = {}, {INPUT: True}, {}
+        self.rising = {"": True}
 
     def pixels(self, origin, **attributes):
         """The quantizer of the input, behind what the host does with it."""
         self.renamed[origin] = self.quantizer("input_quantizer", origin,
-                                              self.source.shape(origin), **attributes)
+                                              self.source.shape(origin),
+                                              attributes["codes"] == "pixels", **attributes)
 
-    def quantizer(self, name, reads, shape, **attributes):
+    def quantizer(self, name, reads, shape, positive=False, rising=True, **attributes):
         taken = {node.name for node in self.source.nodes} - {reads}
         if name in taken and name not in self.renamed:
             name = f"{name}_"
-        positive = attributes["codes"] == "pixels" or (
-            attributes["codes"] == "scheme" and not self.signed)
+        self.rising[name] = rising
         self.nodes[name] = Node(name, "quantize", (reads,), shape,
                                 {**attributes, "positive": positive}, name)
         self.positive[name] = positive
@@ -176,23 +183,30 @@ class _Writer:
         """A node of the float graph, and its quantizer where it has one."""
         inputs = tuple(self.renamed.get(name, name) for name in node.inputs)
         node = Node(node.name, node.op, inputs, node.shape, node.attributes, node.module)
-        if quantized and node.op in self.absorbs:
-            self.nodes[node.name] = Node(node.name, "quantize", inputs, node.shape,
-                                         {"codes": "scheme", "positive": not self.signed},
-                                         node.name)
-            self.positive[node.name] = not self.signed
-            return
+        if quantized:
+            config, attributes = scheme_of_value(self.scheme, node.name)
+            own = config.activation_quantizer()
+            if node.op in own.absorbs:
+                self.nodes[node.name] = Node(
+                    node.name, "quantize", inputs, node.shape,
+                    {**attributes, "codes": "scheme", "positive": not own.signed}, node.name)
+                self.positive[node.name] = not own.signed
+                self.rising[node.name] = own.rising
+                return
         if OPERATORS[node.op].kind == "matrix" and "weights" in node.attributes:
             node = node.changed(pads=tuple(self.pads(inputs[0])))
-        if node.op == "max_pool" and not self.rising:
-            node = replace(node.changed(order=tuple(self.sources(inputs[0]))), module=node.name)
+        if node.op == "max_pool":
+            sources = self.sources(inputs[0])
+            if not all(self.rising[source] for _channels, source in sources):
+                node = replace(node.changed(order=tuple(sources)), module=node.name)
         self.nodes[node.name] = node
         self.positive[node.name] = OPERATORS[node.op].positive(
             node, *(self.positive[name] for name in inputs))
         if quantized:
-            both = not self.signed and not self.positive[node.name]
+            both = not own.signed and not self.positive[node.name]
             self.renamed[node.name] = self.quantizer(
                 f"{node.name}.quantizer", node.name, node.shape,
+                not own.signed and not both, own.rising or both, **attributes,
                 codes="signed" if both else "scheme")
 
     def sources(self, name):

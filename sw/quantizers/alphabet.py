@@ -103,7 +103,7 @@ class Alphabet:
         """
         if self.sparsity:
             z = np.sign(z) * np.maximum(np.abs(z) - self.threshold, 0.0)
-        values = self._index(z, step, draw) * step
+        values = self._index(z, step or 1.0, draw) * step
         if self.midrise:
             values += step / 2
         if self.sparsity == "hard":
@@ -111,24 +111,35 @@ class Alphabet:
         return values
 
     def codes(self, values, step):
-        """Index of the nearest level, int64 tensor: k, or with hard sparsity ``sgn(k) * (k + 1)``.
+        """Index of the nearest level, in floats: k, or with hard sparsity ``sgn(k) * (k + 1)``.
 
         Values of levels give their own codes, whatever the rules of :meth:`round`.
 
         Parameters
         ----------
-        values : float64 tensor
-        step : float
+        values : float tensor
+        step : float, or float tensor of shape ``()``
         """
-        values = values.numpy()
+        step = torch.as_tensor(step, dtype=values.dtype, device=values.device)
+        step = torch.where(step == 0, 1.0, step)
+        if self.sparsity != "hard":
+            return self._index(values, step)
+        above = values.abs() - self.threshold
+        rank = self._index(above, step).clamp_min(0) + 1
+        return values.sign() * torch.where(above < -self.threshold / 2, 0.0, rank)
+
+    def values(self, codes, step):
+        """Values of codes, in floats.
+
+        Parameters
+        ----------
+        codes : float tensor
+        step : float tensor, shape ``()``
+        """
         if self.sparsity == "hard":
-            above = np.abs(values) - self.threshold
-            rank = np.where(above < -self.threshold / 2, 0,
-                            np.maximum(self._index(above, step), 0) + 1)
-            index = np.sign(values) * rank
-        else:
-            index = self._index(values, step)
-        return torch.from_numpy(index.astype(np.int64))
+            sign = codes.sign()
+            return sign * self.threshold + (codes - sign) * step
+        return (codes + 0.5 if self.midrise else codes) * step
 
     def planes(self, codes, step):
         """Planes and scales of codes, as :meth:`WeightQuantizer.split` hands them on.
@@ -136,7 +147,7 @@ class Alphabet:
         Midrise levels take ``bits`` planes, midtread ones ``bits + 1``. A hard threshold takes two
         more of half its size, which agree on the sign, and cancel at zero.
         """
-        step = torch.tensor(step, dtype=torch.float64)
+        codes, step = codes.long(), torch.as_tensor(step, dtype=torch.float64)
         if self.midrise:
             return even_planes(codes + self.half, self.bits, step * (self.half - 0.5))
         if self.sparsity != "hard":
@@ -146,5 +157,6 @@ class Alphabet:
         return torch.cat([torch.stack([codes > 0, codes >= 0]), bits]), torch.cat([pair, scales])
 
     def _index(self, z, step, draw=0.5):
-        index = np.floor(z / (step or 1.0) + (draw - 0.5 * self.midrise))
+        floor = torch.floor if isinstance(z, torch.Tensor) else np.floor
+        index = floor(z / step + (draw - 0.5 * self.midrise))
         return index.clip(-self.half, self.half - self.midrise)

@@ -21,6 +21,9 @@ __all__ = ["BalancedConfig", "BalancedWeight", "Equalized", "equalize"]
 MEAN_RANGE = 2.5
 """The range of weights in units of ``mean |w|``, for the scale of that name."""
 
+_BLOCK = 1 << 16
+"""Weights looked at together: what is computed of them stays in the processor's cache."""
+
 
 @dataclass(frozen=True, eq=False)
 class Equalized:
@@ -31,14 +34,19 @@ class Equalized:
     values : float64 tensor
     leaves : int64 tensor, of the same shape
         Leaf of every value, 0 to ``2 ** bits - 1`` in rising order.
-    low, high : float64 tensor, shape ``(2 ** bits,)``
-        Smallest and largest value of every leaf; infinity and its negative of an empty one.
+    low : float64 tensor, shape ``(2 ** bits,)``
+        Smallest value of every leaf; infinity of an empty one.
     """
 
     values: torch.Tensor
     leaves: torch.Tensor
     low: torch.Tensor
-    high: torch.Tensor
+
+    @property
+    def high(self):
+        """Largest value of every leaf; negative infinity of an empty one."""
+        return _extreme(-torch.inf, len(self.low), [self.values.flatten()],
+                        [self.leaves.flatten()])
 
     @property
     def widths(self):
@@ -56,9 +64,7 @@ class Equalized:
     @property
     def codes(self):
         """``2 ** bits * positions - 1/2``, half rounded toward zero: int64."""
-        # Rounded, this is the leaf; only a leaf's lower end is a tie, but for that of leaf 0.
-        tied = (self.values == self.low[self.leaves]) & (self.leaves > 0)
-        return self.leaves - tied.long()
+        return _codes(self.values, self.leaves, self.low)
 
 
 def equalize(weight, bits, threshold="mean"):
@@ -77,32 +83,51 @@ def equalize(weight, bits, threshold="mean"):
     -------
     Equalized
     """
-    values = weight.detach().double().flatten()
-    ordered = values.sort().values if threshold == "median" else None
-    leaves = torch.zeros_like(values, dtype=torch.int64)
+    blocks, leaves, low = _split(weight.detach(), bits, threshold)
+    return Equalized(torch.cat(blocks).reshape(weight.shape),
+                     torch.cat(leaves).reshape(weight.shape), low)
+
+
+def _split(weight, bits, threshold):
+    """Blocks of values, of leaves, and the smallest value of every leaf."""
+    flat = weight.flatten()
+    # A graph has a node for every block, so what is traced has one.
+    size = flat.numel() if torch.compiler.is_compiling() else _BLOCK
+    blocks = [block.double() for block in flat.split(size)]
+    leaves = [torch.zeros_like(block, dtype=torch.int64) for block in blocks]
+    ones = torch.ones_like(blocks[0])
+    ordered = flat.double().sort().values if threshold == "median" else None
     for level in range(bits):
-        counts = torch.bincount(leaves, minlength=2 ** level)
-        limits = (_means(values, leaves, counts) if ordered is None
-                  else _medians(ordered, counts))
-        above = values >= limits.index_select(0, leaves)
-        leaves.mul_(2).add_(above)
-    low, high = _smallest(values, leaves, 2 ** bits), _largest(values, leaves, 2 ** bits)
-    return Equalized(values.reshape(weight.shape), leaves.reshape(weight.shape), low, high)
+        counts = _sums(2 ** level, [ones[:len(leaf)] for leaf in leaves], leaves)
+        limits = (_means(blocks, leaves, counts) if ordered is None
+                  else _medians(ordered, counts.long()))
+        for block, leaf in zip(blocks, leaves, strict=True):
+            above = block >= limits.index_select(0, leaf)
+            leaf.mul_(2).add_(above)
+    return blocks, leaves, _extreme(torch.inf, 2 ** bits, blocks, leaves)
 
 
-def _smallest(values, leaves, count):
-    return values.new_full((count,), torch.inf).scatter_reduce(0, leaves, values, "amin")
+def _sums(count, blocks, leaves):
+    """Sum of every leaf."""
+    sums = blocks[0].new_zeros(count)
+    for block, leaf in zip(blocks, leaves, strict=True):
+        sums = sums.scatter_add(0, leaf, block)
+    return sums
 
 
-def _largest(values, leaves, count):
-    return values.new_full((count,), -torch.inf).scatter_reduce(0, leaves, values, "amax")
+def _extreme(start, count, blocks, leaves):
+    """Smallest value of every leaf, or the largest if ``start`` is negative."""
+    found = blocks[0].new_full((count,), start)
+    for block, leaf in zip(blocks, leaves, strict=True):
+        found = found.scatter_reduce(0, leaf, block, "amin" if start > 0 else "amax")
+    return found
 
 
-def _means(values, leaves, counts):
+def _means(blocks, leaves, counts):
     """Mean of every leaf."""
-    means = torch.bincount(leaves, values, minlength=len(counts)) / counts
+    means = _sums(len(counts), blocks, leaves) / counts
     # Rounded, the mean of equal values may lie above them all.
-    return torch.minimum(means, _largest(values, leaves, len(counts)))
+    return torch.minimum(means, _extreme(-torch.inf, len(counts), blocks, leaves))
 
 
 def _medians(ordered, counts):
@@ -112,6 +137,12 @@ def _medians(ordered, counts):
     middles = [(starts + half).clamp(0, len(ordered) - 1)
                for half in ((counts - 1) // 2, counts // 2)]
     return (ordered[middles[0]] + ordered[middles[1]]) / 2
+
+
+def _codes(values, leaves, low):
+    # Rounded, a position is the leaf; only a leaf's lower end is a tie, but for that of leaf 0.
+    lowest = low.index_select(0, leaves.flatten()).reshape(leaves.shape)
+    return leaves - ((values == lowest) & (leaves > 0)).long()
 
 
 class BalancedWeight(WeightQuantizer):
@@ -151,28 +182,40 @@ class BalancedWeight(WeightQuantizer):
 
     def _range(self, kernel):
         magnitudes = kernel.abs()
-        return MEAN_RANGE * magnitudes.mean() if self.scale == "mean" else magnitudes.max()
+        return MEAN_RANGE * magnitudes.mean() if self.scale == "mean" else magnitudes.amax(dim=())
 
-    def _equalized(self, kernel, limit):
-        return equalize(kernel.clamp(-limit, limit), self.bits, self.threshold)
+    def _parts(self, kernel, dtype):
+        """Codes counted from the middle, ``2 * code - top``, and the largest level."""
+        scale, top = self._range(kernel), 2 ** self.bits - 1
+        clipped = kernel.clamp(-scale, scale) if self.scale == "mean" else kernel
+        parts, fit, energy = [], 0.0, 0.0
+        blocks, leaves, low = _split(clipped, self.bits, self.threshold)
+        for block, leaf in zip(blocks, leaves, strict=True):
+            odd = (2 * _codes(block, leaf, low) - top).double()
+            if self.scale == "least-squares":
+                fit, energy = fit + (block * odd).sum(), energy + odd.square().sum()
+            parts.append(odd.to(dtype))
+        if self.scale == "least-squares":
+            scale = top * fit / energy
+        return torch.cat(parts).reshape(kernel.shape), scale
 
     def split(self, kernel):
         """See :meth:`WeightQuantizer.split`."""
-        scale = self._range(kernel)
-        codes = self._equalized(kernel, scale).codes
-        if self.scale == "least-squares":
-            units = 2 * codes.double() / (2 ** self.bits - 1) - 1
-            scale = (kernel * units).sum() / units.square().sum()
-        return even_planes(codes, self.bits, scale)
+        odd, scale = self._parts(kernel, torch.int64)
+        return even_planes((odd + (2 ** self.bits - 1)) // 2, self.bits, scale.double())
 
-    def slope(self, kernel, scales):
-        """See :meth:`WeightQuantizer.slope`."""
-        if self.gradient == "identity":
-            return torch.ones_like(kernel)
+    def quantize(self, kernel):
+        """See :meth:`WeightQuantizer.quantize`."""
+        odd, scale = self._parts(kernel, kernel.dtype)
+        step = (scale / (2 ** self.bits - 1)).to(kernel.dtype)
+        # In the memory format of the kernel.
+        values = odd if kernel.is_contiguous() else torch.empty_like(kernel).copy_(odd)
+        slope = None if self.gradient == "identity" else self._slope(kernel, 2 * step)
+        return values.mul_(step), slope
+
+    def _slope(self, kernel, step):
         limit = self._range(kernel)
-        widths = self._equalized(kernel, limit).widths
-        # The planes' scales add up to the largest level.
-        step = 2 * scales.sum() / (2 ** self.bits - 1)
+        widths = equalize(kernel.clamp(-limit, limit), self.bits, self.threshold).widths
         slope = torch.where(widths > 0, step / widths, 0.0)
         return slope * (kernel.abs() <= limit)
 

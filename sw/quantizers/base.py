@@ -1,30 +1,18 @@
-"""What every quantizer offers: a straight-through float output, and the same as BitPlanes."""
+"""What every quantizer offers: a straight-through float output, and the same as BitPlanes.
+
+Forward passes are torch alone: they compute values from codes on the device of their input, never
+planes, and never look at a number on the host, so that they compile, export and batch. Planes are
+built when a network is snapped.
+"""
 
 import torch
 from torch import nn
 
 from ..bitplanes import BitPlanes
+from .straight_through import straight_through, working
 
 __all__ = ["ActivationQuantizer", "WeightQuantizer", "as_kernel", "check_bits", "check_choice",
-           "check_weight", "straight_through"]
-
-
-class _StraightThrough(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, x, quantized, slope):
-        ctx.save_for_backward(slope)
-        return quantized.to(x.dtype)
-
-    @staticmethod
-    def backward(ctx, *grads):
-        (slope,) = ctx.saved_tensors
-        return grads[0] * slope, None, None
-
-
-def straight_through(x, quantized, slope):
-    """A tensor of value ``quantized`` whose gradient to ``x`` is ``slope`` times the upstream
-    one."""
-    return _StraightThrough.apply(x, quantized.detach(), slope.detach().to(x.dtype))
+           "check_weight", "plane_values", "tap_scales"]
 
 
 def check_bits(name, bits, low=1, high=8):
@@ -42,8 +30,22 @@ def check_choice(name, value, choices):
 
 
 def as_kernel(weight):
-    """A linear weight ``(outputs, inputs)`` as a 1 x 1 kernel; a convolution's weight as it is."""
-    return weight.reshape(*weight.shape, 1, 1) if weight.dim() == 2 else weight
+    """A weight as ``(outputs, inputs, height, width)``: a linear one has a kernel of 1 x 1, that of
+    a convolution of signals one of a single line.
+
+    Raises
+    ------
+    ValueError
+        If it is not of floats, or of none of these layers.
+    """
+    if not weight.is_floating_point():
+        raise ValueError(f"weight must be of floating point, not {weight.dtype}")
+    if weight.dim() == 4:
+        return weight
+    if weight.dim() not in (2, 3):
+        raise ValueError("weight must have 2 dimensions (linear), 3 or 4 (convolution), not shape "
+                         f"{tuple(weight.shape)}")
+    return weight[..., None, None] if weight.dim() == 2 else weight.unsqueeze(2)
 
 
 def check_weight(weight):
@@ -55,8 +57,30 @@ def check_weight(weight):
         raise ValueError(f"weight must be finite, not {weight.detach()[wrong][0].item()!r}")
 
 
+def plane_values(bits, scales, grouping="layer"):
+    """Values that planes stand for: a tensor of the scales' dtype, shape ``(outputs, inputs,
+    height, width)``.
+
+    Parameters
+    ----------
+    bits, scales, grouping
+        As :meth:`WeightQuantizer.split` gives them.
+    """
+    taps = tap_scales(scales, grouping, bits.shape[3:]).unsqueeze(2)
+    return torch.where(bits, taps, -taps).sum(dim=0)
+
+
+def tap_scales(scales, grouping, kernel):
+    """Scales ``(.., groups)`` spread over the taps of a kernel: ``(.., height, width)``, or sizes
+    of 1 where all taps share one."""
+    height, width = kernel
+    shape = {"layer": (1, 1), "row": (height, 1), "pixel": (height, width)}[grouping]
+    return scales.unflatten(-1, shape)
+
+
 class WeightQuantizer(nn.Module):
-    """Base of weight quantizers: a subclass says how to split a weight, and its gradient.
+    """Base of weight quantizers. A subclass says how to :meth:`split` a weight, and its gradient
+    (:meth:`slope`); one whose values come cheaper from codes says :meth:`quantize` as well.
 
     Attributes
     ----------
@@ -80,18 +104,37 @@ class WeightQuantizer(nn.Module):
 
         Parameters
         ----------
-        kernel : float64 tensor, shape ``(outputs, inputs, height, width)``
+        kernel : float tensor, shape ``(outputs, inputs, height, width)``
+            In float64 where a network is snapped.
 
         Returns
         -------
         bits : bool tensor, shape ``(k, outputs, inputs, height, width)``
-        scales : float64 tensor, shape ``(k, 1 or outputs, groups)``
+        scales : float tensor, shape ``(k, 1 or outputs, groups)``
         """
         raise NotImplementedError
 
     def slope(self, kernel, scales):
         """Straight-through gradient factor, of the kernel's shape."""
         raise NotImplementedError
+
+    def quantize(self, kernel):
+        """Values of a weight, and its gradient factor.
+
+        Parameters
+        ----------
+        kernel : float32 or float64 tensor, shape ``(outputs, inputs, height, width)``
+            Without gradient.
+
+        Returns
+        -------
+        values : float tensor, of the kernel's shape
+            Those of the planes of :meth:`split`, to rounding.
+        slope : tensor, of the kernel's shape, or None
+            None: 1 everywhere.
+        """
+        bits, scales = self.split(kernel)
+        return plane_values(bits, scales, self.grouping), self.slope(kernel, scales)
 
     def solve(self, weight, sums):
         """The weight that a layer is to have, where :attr:`post_training` is set.
@@ -121,16 +164,13 @@ class WeightQuantizer(nn.Module):
         """
         check_weight(weight)
         bits, scales = self.split(as_kernel(weight.detach()).double())
-        return BitPlanes(bits.numpy(), scales.numpy(), grouping=self.grouping)
+        return BitPlanes(bits.cpu().numpy(), scales.cpu().numpy(), grouping=self.grouping)
 
     def forward(self, weight):
         """The quantized weight, of the weight's shape and dtype."""
-        kernel = as_kernel(weight.detach()).double()
-        bits, scales = self.split(kernel)
-        planes = BitPlanes(bits.numpy(), scales.numpy(), grouping=self.grouping)
-        quantized = torch.from_numpy(planes.reconstruct()).reshape(weight.shape)
-        return straight_through(weight, quantized,
-                                self.slope(kernel, scales).reshape(weight.shape))
+        values, slope = self.quantize(working(as_kernel(weight)))
+        return straight_through(weight, values.reshape(weight.shape),
+                                None if slope is None else slope.reshape(weight.shape))
 
 
 class ActivationQuantizer(nn.Module):
@@ -143,8 +183,10 @@ class ActivationQuantizer(nn.Module):
         Bits of a code.
     pad_code : int
         Code that stands outside a feature map: in training, in the snapped model, in the machine.
-    decay : float
-        Weight decay that a trainer should give this quantizer's own parameters.
+    clip_decay : float
+        Weight decay of this quantizer's own parameters, its clipping level: that of gradient
+        descent, ``clip_decay / 2 * alpha ** 2`` in the loss. An optimizer that scales gradients
+        would take its strength away.
     post_training : bool
         Whether :meth:`calibrate` takes the place of training.
     signed : bool
@@ -161,7 +203,7 @@ class ActivationQuantizer(nn.Module):
     signed = False
     rising = True
     absorbs: tuple = ("relu",)
-    decay = 0.0
+    clip_decay = 0.0
     post_training = False
     pad_code = 0
     bits: int
@@ -186,12 +228,16 @@ class ActivationQuantizer(nn.Module):
         """
         raise NotImplementedError
 
+    def levels(self):
+        """Values of all codes, in the order of the codes: a float tensor. Looks at no number on the
+        host where a subclass says it in torch."""
+        return torch.from_numpy(self.codebook().reconstruct())
+
     def decode(self, codes, dtype=torch.float32):
         """Values of codes."""
-        values = torch.from_numpy(self.codebook().reconstruct()).to(dtype)
-        # Several times faster than values[codes], and it is done for every activation in training.
+        values = self.levels().to(dtype)
         return values.index_select(0, codes.flatten()).reshape(codes.shape)
 
     def pad_value(self):
-        """Value of the padding, a float."""
-        return float(self.codebook().reconstruct()[self.pad_code])
+        """Value of the padding: a float, or a tensor of shape ``()`` where it is trained."""
+        return self.levels()[self.pad_code]

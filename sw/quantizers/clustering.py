@@ -1,4 +1,4 @@
-"""Exact least-squares clustering of magnitudes into two levels, in linear time.
+"""Exact least-squares clustering of magnitudes into two levels, in linear time for long rows.
 
 The optimum parts the magnitudes of a row at one place of their order: sort them, try every split,
 and it is found. What a split gains over none depends on the count and the sum of the elements below
@@ -14,14 +14,18 @@ tried. This is exact wherever the edges of the bins are: they only decide how mu
 from typing import NamedTuple
 
 import numpy as np
+import torch
 
-__all__ = ["ternary_level", "two_levels"]
+__all__ = ["SORTED", "ternary_level", "two_levels"]
 
 _BLOCK = 1 << 16
 """Elements looked at together: what is computed of them stays in the processor's cache."""
 
 _BIN_SIZE, _MAX_BINS = 16, 1 << 13
 """Mean number of a row's elements in a bin; the most bins of a row."""
+
+SORTED = 1 << 11
+"""Elements of a row up to which sorting all of them costs less than bins do."""
 
 
 class _Rows(NamedTuple):
@@ -41,7 +45,9 @@ class _Splits(NamedTuple):
 
     def at(self, index):
         """One split of every row, ``index`` of shape ``(rows, 1)``."""
-        return _Splits(*(np.take_along_axis(each, index, axis=1) for each in self))
+        lines = np.arange(len(index))[:, None]
+        return _Splits(np.broadcast_to(self.size, self.sum.shape)[lines, index],
+                       self.sum[lines, index])
 
 
 def two_levels(magnitudes):
@@ -51,7 +57,8 @@ def two_levels(magnitudes):
     Parameters
     ----------
     magnitudes : float32 or float64 array, shape ``(rows, n)``
-        Contiguous, not empty, finite, not negative; squares must not overflow.
+        Contiguous, not empty, finite, not negative; squares must not overflow. Rows of up to 2048
+        elements may be not finite: then their means are not either.
 
     Returns
     -------
@@ -83,24 +90,30 @@ def _upper_mean(rows, split):
 
 
 def _ratio(numerator, denominator):
-    return np.divide(numerator, denominator, out=np.zeros(numerator.shape), where=denominator > 0)
+    return np.divide(numerator, denominator, out=np.zeros(denominator.shape),
+                     where=denominator > 0)
 
 
 def _scatter(rows, split):
     """Gain of two free levels: the scatter between the clusters."""
     centred = split.sum - split.size * (rows.total / rows.size)
-    return _ratio(centred * centred * rows.size, split.size * (rows.size - split.size))
+    share = _ratio(np.float64(rows.size), split.size * (rows.size - split.size))
+    np.multiply(centred, centred, out=centred)
+    return np.multiply(centred, share, out=centred)
 
 
 def _energy(rows, split):
     """Gain of the levels 0 and a free one: the energy of the high cluster's mean."""
     count = rows.size - split.size
     high = rows.total - split.sum + count * rows.floor
-    return _ratio(high * high, count)
+    np.multiply(high, high, out=high)
+    return np.multiply(high, _ratio(np.float64(1.0), count), out=high)
 
 
 def _best_split(magnitudes, gain):
     """The rows, and for each of them the split of the highest gain."""
+    if magnitudes.shape[1] <= SORTED:
+        return _best_sorted(magnitudes, gain)
     bins = _Bins(magnitudes)
     count, distance = bins.histogram(magnitudes)
     rows = _Rows(magnitudes.shape[1], bins.floor, distance.sum(axis=1, keepdims=True))
@@ -122,6 +135,19 @@ def _best_split(magnitudes, gain):
     inner, inner_highest = _highest(rows, splits, gain)
     return rows, _Splits(*(np.where(inner_highest > highest, new, old)
                            for new, old in zip(inner, best, strict=True)))
+
+
+def _best_sorted(magnitudes, gain):
+    """The same for short rows: all of their splits are tried."""
+    ordered = np.sort(magnitudes, axis=1)
+    floor, size = ordered[:, :1].astype(np.float64), ordered.shape[1]
+    sums = np.zeros((len(ordered), size + 1))
+    np.subtract(ordered, floor, out=sums[:, 1:])
+    # Three times faster than numpy's.
+    torch.from_numpy(sums).cumsum_(dim=1)
+    rows = _Rows(size, floor, sums[:, -1:])
+    splits = _Splits(np.arange(size, dtype=np.float64)[None], sums[:, :-1])
+    return rows, splits.at(gain(rows, splits).argmax(axis=1)[:, None])
 
 
 def _every_split(magnitudes, bins, borders, first, last):

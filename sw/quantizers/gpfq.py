@@ -19,6 +19,7 @@ from .base import WeightQuantizer
 from .clipped import ClippedActivation
 from .config import SchemeConfig
 from .registry import register_scheme
+from .straight_through import readable, shown
 
 __all__ = ["GpfqConfig", "GpfqWeight", "gpfq", "radius"]
 
@@ -34,8 +35,18 @@ def radius(weight, percentile=1.0):
     percentile : float
         0 to 1; 1 is the largest.
     """
-    magnitudes = weight.detach().double().abs().numpy()
-    return float(np.quantile(magnitudes, percentile, axis=1).mean())
+    return float(_radius(weight.detach().double(), percentile))
+
+
+def _radius(weight, percentile):
+    magnitudes = weight.abs()
+    if percentile == 1:
+        return magnitudes.amax(dim=1).mean()
+    # Interpolated between the two nearest: ``torch.quantile`` takes no large tensors.
+    ordered, place = magnitudes.sort(dim=1).values, percentile * (magnitudes.shape[1] - 1)
+    low = int(place)
+    high = min(low + 1, magnitudes.shape[1] - 1)
+    return torch.lerp(ordered[:, low], ordered[:, high], place - low).mean()
 
 
 def gpfq(weight, gram, cross, alphabet, step, generator=None):
@@ -138,7 +149,7 @@ class GpfqWeight(WeightQuantizer):
 
     def extra_repr(self):
         """Parameters, for ``repr``."""
-        return f"{self.alphabet}, step={float(self.step):.4g}"
+        return f"{self.alphabet}, step={shown(self.step)}"
 
     def _fresh_step(self, weight):
         reach = self.scalar * radius(weight.flatten(1), self.percentile)
@@ -151,17 +162,27 @@ class GpfqWeight(WeightQuantizer):
         generator = None if self.seed is None else np.random.default_rng(self.seed)
         solved = gpfq(weight.flatten(1), sums.gram, sums.cross, self.alphabet, step, generator)
         self.step.fill_(step)
-        # Through the planes, so that forward gives the same values to the last bit.
+        # Rounded once more: what is stored is what forward gives, to the last bit.
         return self(solved.reshape(weight.shape).to(weight.dtype))
+
+    def _step(self, kernel):
+        """The stored step, or before there is one a fresh one: a tensor of the kernel's dtype."""
+        stored = self.step.to(kernel.dtype)
+        if readable(self.step) and readable(kernel):
+            return stored if float(stored) else stored.new_tensor(self._fresh_step(kernel))
+        reach = self.scalar * _radius(kernel.flatten(1), self.percentile)
+        hard = self.alphabet.threshold if self.alphabet.sparsity == "hard" else 0.0
+        return torch.where(stored > 0, stored, (reach - hard) / self.alphabet.half)
 
     def split(self, kernel):
         """See :meth:`WeightQuantizer.split`."""
-        step = float(self.step) or self._fresh_step(kernel)
+        step = self._step(kernel)
         return self.alphabet.planes(self.alphabet.codes(kernel, step), step)
 
-    def slope(self, kernel, scales):
-        """See :meth:`WeightQuantizer.slope`: 1 everywhere."""
-        return torch.ones_like(kernel)
+    def quantize(self, kernel):
+        """See :meth:`WeightQuantizer.quantize`; the gradient passes everywhere."""
+        step = self._step(kernel)
+        return self.alphabet.values(self.alphabet.codes(kernel, step), step), None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,13 +8,13 @@ from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
-import numpy as np
 import torch
 
-from .clustering import ternary_level, two_levels
 from .registry import look_up
+from .split import split_levels
 
-__all__ = ["METHODS", "Method", "least_squares_scales", "residual_signs", "residuals"]
+__all__ = ["METHODS", "Method", "least_squares_scales", "residual_signs", "residuals",
+           "solve_scales"]
 
 MAX_PLANES = 8
 
@@ -29,30 +29,31 @@ class Method(NamedTuple):
     levels : int
         Different values that they can stand for.
     solve : callable
-        From magnitudes ``(rows, n)``, float32 or float64, to float64 scales ``(planes, rows)``.
+        From magnitudes ``(rows, n)``, float32 or float64 tensors, to float64 scales ``(planes,
+        rows)``.
     """
 
     planes: int
     levels: int
-    solve: Callable[[np.ndarray], np.ndarray]
+    solve: Callable[[torch.Tensor], torch.Tensor]
 
 
 def _greedy(planes, magnitudes):
-    residual, scales = magnitudes, []
+    residual, scales = magnitudes.double(), []
     for _ in range(planes):
-        scales.append(residual.mean(axis=1, dtype=np.float64))
+        scales.append(residual.mean(dim=1))
         if len(scales) < planes:
-            residual = np.abs(residual - scales[-1][:, None])
-    return np.stack(scales)
+            residual = (residual - scales[-1][:, None]).abs_()
+    return torch.stack(scales)
 
 
 def _two_planes(magnitudes):
-    low, high = two_levels(magnitudes)
-    return np.stack([high + low, high - low]) / 2
+    low, high = split_levels(magnitudes, False)
+    return torch.stack([high + low, high - low]) / 2
 
 
 def _ternary(magnitudes):
-    return np.stack([ternary_level(magnitudes)] * 2) / 2
+    return torch.stack([split_levels(magnitudes, True)[1]] * 2) / 2
 
 
 METHODS = {
@@ -94,20 +95,29 @@ def least_squares_scales(rows, method):
     ValueError
         If the method is unknown, or the rows are empty or not finite.
     """
-    solve = look_up(METHODS, method, "Least-squares method").solve
+    look_up(METHODS, method, "Least-squares method")
     if rows.dim() != 2 or not rows.numel():
         raise ValueError("Rows must have shape (rows, n) and not be empty, but have shape "
                          f"{tuple(rows.shape)}")
-    wide = rows.dtype == torch.float64
-    magnitudes = (rows if wide else rows.float()).detach().abs().contiguous().numpy()
-    top = magnitudes.max(axis=1, keepdims=True)
-    if not np.isfinite(top).all():
-        raise ValueError(f"Rows must be finite, not {top[~np.isfinite(top)][0]}")
-    if not wide:
-        return torch.from_numpy(solve(magnitudes))
+    top = rows.detach().abs().amax(dim=1)
+    if not torch.isfinite(top).all():
+        raise ValueError(f"Rows must be finite, not {float(top[~torch.isfinite(top)][0])}")
+    return solve_scales(rows, method)
+
+
+def solve_scales(rows, method):
+    """:func:`least_squares_scales` without its checks, which look at numbers: rows that are not
+    finite have scales that are not."""
+    solve = METHODS[method].solve
+    rows = rows.detach()
+    if rows.dtype != torch.float64:
+        return solve(rows.float().abs().contiguous())
+    magnitudes = rows.abs().contiguous()
     # Near the ends of float64 squares overflow or vanish; a power of two moves rows away from them.
-    exponent = np.frexp(top)[1]
-    return torch.from_numpy(np.ldexp(solve(np.ldexp(magnitudes, -exponent)), exponent[:, 0]))
+    top = magnitudes.amax(dim=1, keepdim=True)
+    unit = top / (2 * torch.frexp(top).mantissa)
+    unit = torch.where(top == 0, 1.0, unit)
+    return solve(magnitudes / unit) * unit[:, 0]
 
 
 def residuals(x, scales):

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 import torch
 
 from ..bitplanes import BitPlanes
-from .base import ActivationQuantizer, WeightQuantizer, check_choice, straight_through
+from .base import ActivationQuantizer, WeightQuantizer, check_choice
 from .config import SchemeConfig
-from .least_squares import METHODS, least_squares_scales, residual_signs, residuals
+from .least_squares import METHODS, residual_signs, residuals, solve_scales
 from .planes import binary_planes
 from .registry import look_up, register_scheme
+from .straight_through import in_backward, keep_nan, readable, straight_through, working
 
 __all__ = ["AVERAGES", "LsbqActivation", "LsbqConfig", "LsbqWeight"]
 
@@ -17,13 +18,18 @@ AVERAGES = ("off", "eval_only", "train_and_eval")
 """When an activation uses the moving average of its scales instead of every sample's own ones."""
 
 
-def _slope(x, scales):
-    # The authors' straight-through rule: scales are constants, and d sgn(z) / dz is 1 for |z| <= 1,
-    # whatever the scale.
-    slope = torch.zeros_like(x)
-    for scale, (residual, _) in zip(scales, residuals(x, scales), strict=True):
-        slope += scale * (residual.abs() <= 1) * (1 - slope)
-    return slope
+def _passed(x, scales):
+    """Values of x at these scales, and the gradient factor.
+
+    The authors' straight-through rule: scales are constants, and d sgn(z) / dz is 1 for |z| <= 1,
+    whatever the scale.
+    """
+    values = slope = None
+    for scale, (residual, signed) in zip(scales, residuals(x, scales), strict=True):
+        share = scale * (residual.abs() <= 1)
+        values = signed if values is None else values + signed
+        slope = share if slope is None else slope + share * (1 - slope)
+    return values, slope
 
 
 class LsbqWeight(WeightQuantizer):
@@ -46,12 +52,13 @@ class LsbqWeight(WeightQuantizer):
 
     def split(self, kernel):
         """See :meth:`WeightQuantizer.split`."""
-        scales = least_squares_scales(kernel.flatten(1), self.method)
+        scales = solve_scales(kernel.flatten(1), self.method)
         return residual_signs(kernel, scales[..., None, None, None]), scales.unsqueeze(2)
 
-    def slope(self, kernel, scales):
-        """See :meth:`WeightQuantizer.slope`."""
-        return _slope(kernel, scales[..., None, None])
+    def quantize(self, kernel):
+        """See :meth:`WeightQuantizer.quantize`."""
+        scales = solve_scales(kernel.flatten(1), self.method).to(kernel.dtype)
+        return _passed(kernel, scales[..., None, None, None])
 
 
 class LsbqActivation(ActivationQuantizer):
@@ -91,7 +98,7 @@ class LsbqActivation(ActivationQuantizer):
     scales: torch.Tensor
     batches: torch.Tensor
 
-    def __init__(self, method="ls2", clamp=2.0, momentum=0.99, averages="train_and_eval"):
+    def __init__(self, method="ls2", clamp=2.0, momentum=0.9, averages="train_and_eval"):
         super().__init__()
         self.bits = look_up(METHODS, method, "LsbqActivation method").planes
         if not 0 < clamp < float("inf"):
@@ -118,17 +125,24 @@ class LsbqActivation(ActivationQuantizer):
         if self.averages == "off":
             raise ValueError("LsbqActivation averages must be 'eval_only' or 'train_and_eval' for "
                              "a layer with one set of scales, not 'off'")
-        if not int(self.batches):
+        if readable(self.batches) and not int(self.batches):
             raise ValueError("LsbqActivation has no stored scales; run a batch in training mode")
         return self.scales
 
     def codebook(self):
         """See :meth:`ActivationQuantizer.codebook`."""
-        scales = self._stored().double().numpy().reshape(-1, 1, 1)
+        scales = self._stored().double().cpu().numpy().reshape(-1, 1, 1)
         return BitPlanes(binary_planes(self.bits), scales)
 
+    def levels(self):
+        """See :meth:`ActivationQuantizer.levels`."""
+        scales = self._stored()
+        codes = torch.arange(2 ** self.bits, device=scales.device)
+        return sum((2 * (codes >> shift & 1) - 1) * scale
+                   for shift, scale in zip(reversed(range(self.bits)), scales, strict=True))
+
     def pad_value(self):
-        """Value of the padding, a float."""
+        """Value of the padding: a tensor, or 0 where every sample has scales of its own."""
         return 0.0 if self.averages == "off" else super().pad_value()
 
     def encode(self, x):
@@ -138,31 +152,31 @@ class LsbqActivation(ActivationQuantizer):
 
     def sample_scales(self, x):
         """Scales of every sample of a batch: float64, shape ``(bits, samples)``."""
-        return least_squares_scales(x.flatten(1), self.method)
+        return solve_scales(x.flatten(1), self.method)
 
     def _observe(self, scales):
         mean = scales.mean(dim=1).to(self.scales.dtype)
-        if int(self.batches):
-            mean = self.momentum * self.scales + (1 - self.momentum) * mean
-        self.scales.copy_(mean)
+        moved = self.momentum * self.scales + (1 - self.momentum) * mean
+        self.scales.copy_(torch.where(self.batches > 0, moved, mean))
         self.batches += 1
 
     def forward(self, x):
         """Quantized activation; the gradient is that of the paper within the clip, 0 outside."""
-        clipped = x.detach().clamp(-self.clamp, self.clamp)
+        values = working(x)
+        clipped = values.clamp(-self.clamp, self.clamp)
         own = self.averages == "off" or (self.averages == "eval_only" and self.training)
-        if own or self.training:
+        observed = self.training and self.averages != "off" and not in_backward()
+        if own or observed:
             scales = self.sample_scales(clipped)
-            if self.training and self.averages != "off":
+            if observed:
                 self._observe(scales)
         if own:
-            scales = scales.to(x.dtype).reshape(self.bits, -1, *[1] * (x.dim() - 1))
-            quantized = sum(signed for _, signed in residuals(clipped, scales))
+            scales = scales.to(clipped.dtype).reshape(self.bits, -1, *[1] * (x.dim() - 1))
         else:
-            scales = self._stored().to(x.dtype)
-            quantized = self.decode(_ranks(residual_signs(clipped, scales)), x.dtype)
-        slope = _slope(clipped, scales) * (x.detach().abs() <= self.clamp)
-        return straight_through(x, quantized, slope)
+            scales = self._stored().to(clipped.dtype)
+        quantized, slope = _passed(clipped, scales)
+        return straight_through(x, keep_nan(clipped, quantized),
+                                slope * (values.abs() <= self.clamp))
 
 
 def _ranks(bits):

@@ -10,22 +10,11 @@ from torch import nn
 
 from .base import ActivationQuantizer, check_bits
 from .planes import unsigned_codebook
+from .straight_through import shown, straight_through, working
 
 __all__ = ["PactActivation"]
 
 _SMALLEST_CLIP = 2.0 ** -10
-
-
-class _Pact(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, x, alpha, quantized, inside, to_alpha):
-        ctx.save_for_backward(inside, to_alpha)
-        return quantized
-
-    @staticmethod
-    def backward(ctx, *grads):
-        inside, to_alpha = ctx.saved_tensors
-        return grads[0] * inside, (grads[0] * to_alpha).sum(), None, None, None
 
 
 class PactActivation(ActivationQuantizer):
@@ -43,8 +32,8 @@ class PactActivation(ActivationQuantizer):
         Bits of a code, 1 to 8.
     alpha : float
         Initial clipping level, positive.
-    decay : float
-        Weight decay on alpha, 0 or more; the trainer applies it.
+    clip_decay : float
+        Weight decay on alpha, 0 or more, see :class:`ActivationQuantizer`; the trainer applies it.
     plus : bool
         Whether gradients are those of PACT+.
 
@@ -54,21 +43,22 @@ class PactActivation(ActivationQuantizer):
         Clipping level. Should training drive it below ``2 ** -10``, that is what clips.
     """
 
-    def __init__(self, bits=2, alpha=8.0, decay=2e-4, *, plus=False):
+    def __init__(self, bits=2, alpha=4.0, clip_decay=1e-3, *, plus=False):
         super().__init__()
         self.bits = check_bits("PactActivation", bits)
         if not 0 < alpha < float("inf"):
             raise ValueError(f"PactActivation alpha must be positive and finite, not {alpha!r}")
-        if not 0 <= decay < float("inf"):
-            raise ValueError(f"PactActivation decay must be 0 or more and finite, not {decay!r}")
+        if not 0 <= clip_decay < float("inf"):
+            raise ValueError("PactActivation clip_decay must be 0 or more and finite, "
+                             f"not {clip_decay!r}")
         self.alpha = nn.Parameter(torch.tensor(float(alpha)))
-        self.decay = float(decay)
+        self.clip_decay = float(clip_decay)
         self.plus = bool(plus)
 
     def extra_repr(self):
         """Parameters, for ``repr``."""
         plus = ", plus=True" if self.plus else ""
-        return f"bits={self.bits}, alpha={float(self.alpha.detach()):.4g}{plus}"
+        return f"bits={self.bits}, alpha={shown(self.alpha)}{plus}"
 
     def _clip(self):
         # An optimizer may step alpha past zero; the code must stay defined and rising.
@@ -78,18 +68,31 @@ class PactActivation(ActivationQuantizer):
         """See :meth:`ActivationQuantizer.codebook`."""
         return unsigned_codebook(self.bits, float(self._clip().double()) / (2 ** self.bits - 1))
 
+    def levels(self):
+        """See :meth:`ActivationQuantizer.levels`."""
+        codes = torch.arange(2 ** self.bits, device=self.alpha.device)
+        return codes * (working(self._clip()) / (2 ** self.bits - 1))
+
+    def pad_value(self):
+        """Value of the padding, 0 where it is code 0."""
+        return super().pad_value() if self.pad_code else 0.0
+
+    def _ranks(self, values, clip):
+        top = 2 ** self.bits - 1
+        return torch.minimum(values.clamp_min(0), clip).mul_(top).div_(clip).round_()
+
     def encode(self, x):
         """Codes; a value halfway between two goes to the even one."""
-        clip = self._clip().to(x.dtype)
-        top = 2 ** self.bits - 1
-        return (torch.minimum(x.clamp_min(0), clip) * top / clip).round().long()
+        values = working(x)
+        return self._ranks(values, self._clip().to(values.dtype)).long()
 
     def forward(self, x):
         """Quantized activation with gradients to x and alpha."""
-        values, clip = x.detach(), self._clip().to(x.dtype)
-        quantized = self.decode(self.encode(values), x.dtype)
+        values = working(x)
+        clip = self._clip().to(values.dtype)
+        quantized = self._ranks(values, clip) * (clip / (2 ** self.bits - 1))
         to_alpha = values >= clip
         inside = ((values > 0) if self.plus else (values >= 0)) & ~to_alpha
         if self.plus:
-            to_alpha = torch.where(inside, (quantized - values) / clip, to_alpha.to(x.dtype))
-        return _Pact.apply(x, self.alpha, quantized, inside, to_alpha)
+            to_alpha = torch.where(inside, (quantized - values) / clip, to_alpha.to(values.dtype))
+        return straight_through(x, quantized, inside, self.alpha, to_alpha)

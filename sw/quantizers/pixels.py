@@ -4,8 +4,9 @@ import dataclasses
 
 import torch
 
-from .base import ActivationQuantizer, check_bits, straight_through
+from .base import ActivationQuantizer, check_bits
 from .planes import unsigned_codebook
+from .straight_through import in_backward, readable, straight_through
 
 __all__ = ["NormedPixels", "PixelQuantizer"]
 
@@ -44,13 +45,25 @@ class PixelQuantizer(ActivationQuantizer):
         """See :meth:`ActivationQuantizer.codebook`."""
         return unsigned_codebook(self.bits, self.step)
 
+    def levels(self):
+        """See :meth:`ActivationQuantizer.levels`."""
+        return torch.arange(2 ** self.bits).double() * self.step
+
+    def pad_value(self):
+        """Value of the padding, a float."""
+        return 0.0
+
+    def _ranks(self, x):
+        # In float64, as the host does it.
+        return (x.detach().double() / self.step).round_().clamp(0, 2 ** self.bits - 1)
+
     def encode(self, x):
         """Codes of pixels; computed in float64, as the host does it."""
-        return (x.double() / self.step).round().clamp(0, 2 ** self.bits - 1).long()
+        return self._ranks(x).long()
 
     def forward(self, x):
         """Rounded pixels; the gradient passes."""
-        return straight_through(x, self.decode(self.encode(x), x.dtype), torch.ones_like(x))
+        return straight_through(x, self._ranks(x).mul_(self.step))
 
 
 class NormedPixels(ActivationQuantizer):
@@ -82,7 +95,8 @@ class NormedPixels(ActivationQuantizer):
 
     def extra_repr(self):
         """Parameters, for ``repr``."""
-        return f"bits={self.bits}, range={self.range.tolist()}"
+        found = self.range.tolist() if readable(self.range) else "?"
+        return f"bits={self.bits}, range={found}"
 
     @property
     def step(self):
@@ -93,10 +107,7 @@ class NormedPixels(ActivationQuantizer):
         ValueError
             If no batch has been seen.
         """
-        low, high = self.range.tolist()
-        if low == high:
-            raise ValueError("NormedPixels has no range; run a batch in training mode")
-        return (high - low) / (2 ** self.bits - 1)
+        return float(self._grid()[0])
 
     @property
     def low(self):
@@ -114,10 +125,29 @@ class NormedPixels(ActivationQuantizer):
         # The scales are shortened, and so are multiples of the lowest one.
         return dataclasses.replace(book, offset=book.offset + self.low * 2 * book.scales[-1, 0, 0])
 
+    def _grid(self):
+        """Step, and code of 0 counted down from it, as tensors."""
+        step = (self.range[1] - self.range[0]) / (2 ** self.bits - 1)
+        if readable(step) and not float(step):
+            raise ValueError("NormedPixels has no range; run a batch in training mode")
+        return step, (self.range[0] / step).round()
+
+    def levels(self):
+        """See :meth:`ActivationQuantizer.levels`."""
+        step, low = self._grid()
+        return (torch.arange(2 ** self.bits, device=self.range.device) + low) * step
+
+    def pad_value(self):
+        """Value of the padding, a tensor: 0, or what is nearest to it."""
+        step, low = self._grid()
+        return (low.neg().clamp(0, 2 ** self.bits - 1) + low) * step
+
+    def _ranks(self, x, step, low):
+        return (x.detach().double() / step).round_().sub_(low).clamp(0, 2 ** self.bits - 1)
+
     def encode(self, x):
         """Codes of values; computed in float64, as the host does it."""
-        codes = (x.double() / self.step).round() - self.low
-        return codes.clamp(0, 2 ** self.bits - 1).long()
+        return self._ranks(x, *self._grid()).long()
 
     def calibrate(self, values):
         """See :meth:`ActivationQuantizer.calibrate`: the range is that of the data."""
@@ -126,13 +156,16 @@ class NormedPixels(ActivationQuantizer):
 
     def _observe(self, x):
         low, high = x.min().double(), x.max().double()
-        if self.range[0] != self.range[1]:
-            low = torch.minimum(low, self.range[0] + (low - self.range[0]) / 100)
-            high = torch.maximum(high, self.range[1] + (high - self.range[1]) / 100)
-        self.range.copy_(torch.stack([low, high if high > low else low + 1]))
+        known = self.range[0] != self.range[1]
+        low = torch.where(known, torch.minimum(
+            low, self.range[0] + (low - self.range[0]) / 100), low)
+        high = torch.where(known, torch.maximum(
+            high, self.range[1] + (high - self.range[1]) / 100), high)
+        self.range.copy_(torch.stack([low, torch.where(high > low, high, low + 1)]))
 
     def forward(self, x):
         """Rounded values; the gradient passes."""
-        if self.training:
+        if self.training and not in_backward():
             self._observe(x.detach())
-        return straight_through(x, self.decode(self.encode(x), x.dtype), torch.ones_like(x))
+        step, low = self._grid()
+        return straight_through(x, self._ranks(x, step, low).add_(low).mul_(step))

@@ -15,6 +15,7 @@ from .config import SchemeConfig
 from .pact import PactActivation
 from .planes import even_planes, odd_planes
 from .registry import register_scheme
+from .symmetric import SymmetricActivation
 
 __all__ = ["COEFFICIENTS", "IBM_COEFFICIENTS", "PactSawbConfig", "SawbWeight", "sawb_clip"]
 
@@ -64,13 +65,21 @@ def sawb_clip(weight, coefficients, *, per_channel=False):
     -------
     float64 tensor, shape ``(1,)`` or ``(outputs,)``
     """
-    rows = weight.detach().double().reshape(len(weight) if per_channel else 1, -1)
-    largest = rows.abs().amax(dim=1)
-    if coefficients is None:
-        return largest
-    first, second = coefficients
-    alpha = first * rows.square().mean(dim=1).sqrt() + second * rows.abs().mean(dim=1)
-    return torch.where(alpha > 0, alpha, largest)
+    return _clip(weight.detach().double(), coefficients, per_channel)
+
+
+def _clip(weight, coefficients, per_channel):
+    """:func:`sawb_clip` in the dtype of the weight."""
+    magnitudes = weight.abs()
+    axes = tuple(range(1, weight.dim())) if per_channel else None
+    largest = magnitudes.amax(dim=axes if per_channel else ())
+    if coefficients is not None:
+        first, second = coefficients
+        mean = magnitudes.mean(dim=axes)
+        alpha = first * magnitudes.square_().mean(dim=axes).sqrt() + second * mean
+        # NaN is not positive either, but must come through.
+        largest = torch.where(alpha <= 0, largest, alpha)
+    return largest.reshape(-1)
 
 
 class SawbWeight(WeightQuantizer):
@@ -119,28 +128,34 @@ class SawbWeight(WeightQuantizer):
               if getattr(self, name)]
         return f"bits={self.bits}{''.join(on)}"
 
-    def _clip(self, kernel):
-        return sawb_clip(kernel, self.coefficients, per_channel=self.per_channel)
+    def _codes(self, kernel):
+        """Codes as floats, shifted so that none is below 0 for even levels; and the clip."""
+        alpha = _clip(kernel, self.coefficients, self.per_channel)
+        # All-zero weights: any divisor gives the codes, the scales stay 0.
+        divisor = torch.where(alpha == 0, 1.0, alpha).reshape(-1, 1, 1, 1)
+        unit = (kernel / divisor).clamp(-1, 1)
+        if self.zero_aligned:
+            return unit.mul_(2 ** (self.bits - 1) - 1).round_(), alpha
+        if self.bits == 1:  # a zero is halfway, and of these two codes the lower one is even
+            return (unit >= 0).to(unit.dtype), alpha
+        return unit.add_(1).mul_((2 ** self.bits - 1) / 2).round_(), alpha
 
     def split(self, kernel):
         """See :meth:`WeightQuantizer.split`."""
-        alpha = self._clip(kernel)
-        # All-zero weights: any divisor gives the codes, the scales stay 0.
-        unit = kernel / torch.where(alpha > 0, alpha, 1.0).reshape(-1, 1, 1, 1)
-        unit = unit.clamp(-1, 1)
-        if self.zero_aligned:
-            codes = (unit * (2 ** (self.bits - 1) - 1)).round()
-            return odd_planes(codes.long(), self.bits, alpha[:, None])
-        codes = ((unit + 1) / 2 * (2 ** self.bits - 1)).round()
-        if self.bits == 1:  # a zero is halfway, and of these two codes the lower one is even
-            codes = unit >= 0
-        return even_planes(codes.long(), self.bits, alpha[:, None])
+        codes, alpha = self._codes(kernel)
+        planes = odd_planes if self.zero_aligned else even_planes
+        return planes(codes.long(), self.bits, alpha[:, None])
 
-    def slope(self, kernel, scales):
-        """See :meth:`WeightQuantizer.slope`."""
-        if self.plus:
-            return torch.ones_like(kernel)
-        return (kernel.abs() <= self._clip(kernel).reshape(-1, 1, 1, 1)).double()
+    def quantize(self, kernel):
+        """See :meth:`WeightQuantizer.quantize`."""
+        codes, alpha = self._codes(kernel)
+        alpha = alpha.reshape(-1, 1, 1, 1)
+        if self.zero_aligned:
+            values = codes.mul_(alpha / (2 ** (self.bits - 1) - 1))
+        else:
+            top = 2 ** self.bits - 1
+            values = codes.mul_(2).sub_(top).mul_(alpha / top)
+        return values, None if self.plus else kernel.abs() <= alpha
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,7 +170,7 @@ class PactSawbConfig(SchemeConfig):
         Of :class:`SawbWeight`.
     plus : bool
         SAWB+ and PACT+.
-    alpha, decay : float
+    alpha, clip_decay : float
         Initial clipping level of activations, and its weight decay.
     """
 
@@ -165,7 +180,7 @@ class PactSawbConfig(SchemeConfig):
     per_channel: bool = False
     plus: bool = False
     alpha: float = 4.0
-    decay: float = 2e-4
+    clip_decay: float = 1e-3
 
     def weight_quantizer(self, weight):
         """See :meth:`SchemeConfig.weight_quantizer`."""
@@ -174,7 +189,11 @@ class PactSawbConfig(SchemeConfig):
 
     def activation_quantizer(self):
         """See :meth:`SchemeConfig.activation_quantizer`."""
-        return PactActivation(self.activation_bits, self.alpha, self.decay, plus=self.plus)
+        return PactActivation(self.activation_bits, self.alpha, self.clip_decay, plus=self.plus)
+
+    def signed_quantizer(self):
+        """See :meth:`SchemeConfig.signed_quantizer`."""
+        return SymmetricActivation(self.activation_bits, self.clip_decay)
 
 
 register_scheme("pact-sawb-w2a2", PactSawbConfig())

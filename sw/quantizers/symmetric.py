@@ -5,8 +5,9 @@ import torch
 from torch import nn
 
 from ..bitplanes import BitPlanes
-from .base import ActivationQuantizer, check_bits, straight_through
+from .base import ActivationQuantizer, check_bits
 from .planes import binary_planes
+from .straight_through import readable, shown, straight_through, working
 
 __all__ = ["SymmetricActivation"]
 
@@ -24,8 +25,8 @@ class SymmetricActivation(ActivationQuantizer):
     ----------
     bits : int
         Bits of a code, 1 to 8.
-    decay : float
-        Weight decay on alpha, 0 or more; the trainer applies it.
+    clip_decay : float
+        As of :class:`~sw.quantizers.pact.PactActivation`.
 
     Attributes
     ----------
@@ -36,19 +37,19 @@ class SymmetricActivation(ActivationQuantizer):
     signed = True
     absorbs = ()
 
-    def __init__(self, bits=2, decay=2e-4):
+    def __init__(self, bits=2, clip_decay=1e-3):
         super().__init__()
         self.bits = check_bits("SymmetricActivation", bits)
         self.alpha = nn.Parameter(torch.tensor(0.0))
-        self.decay = float(decay)
+        self.clip_decay = float(clip_decay)
         self.pad_code = 2 ** (bits - 1) - 1
 
     def extra_repr(self):
         """Parameters, for ``repr``."""
-        return f"bits={self.bits}, alpha={float(self.alpha.detach()):.4g}"
+        return f"bits={self.bits}, alpha={shown(self.alpha)}"
 
     def _clip(self):
-        if not float(self.alpha.detach()):
+        if readable(self.alpha) and not float(self.alpha.detach()):
             raise ValueError("SymmetricActivation has no clipping level; run a batch in training "
                              "mode")
         return self.alpha.detach().clamp_min(_SMALLEST_CLIP)
@@ -59,10 +60,20 @@ class SymmetricActivation(ActivationQuantizer):
         scales = step * 2.0 ** torch.arange(self.bits - 1, -1, -1, dtype=torch.float64)
         return BitPlanes(binary_planes(self.bits), scales.reshape(-1, 1, 1).numpy())
 
+    def levels(self):
+        """See :meth:`ActivationQuantizer.levels`."""
+        top = 2 ** self.bits - 1
+        codes = torch.arange(top + 1, device=self.alpha.device)
+        return (2 * codes - top) * (working(self._clip()) / top)
+
+    def _ranks(self, values, clip):
+        top = 2 ** self.bits - 1
+        return (values / clip).add_(1).mul_(top / 2).add_(0.5).floor_().clamp(0, top)
+
     def encode(self, x):
         """Codes; a value halfway between two goes to the upper one."""
-        clip, top = self._clip().to(x.dtype), 2 ** self.bits - 1
-        return torch.floor((x / clip + 1) * (top / 2) + 0.5).clamp(0, top).long()
+        values = working(x)
+        return self._ranks(values, self._clip().to(values.dtype)).long()
 
     def calibrate(self, values):
         """See :meth:`ActivationQuantizer.calibrate`."""
@@ -73,14 +84,20 @@ class SymmetricActivation(ActivationQuantizer):
         with torch.no_grad():
             self.alpha.fill_(max(3 * float(mean), _SMALLEST_CLIP))
 
+    def _start_unset(self, values):
+        """Starts alpha if nothing has; where that cannot be seen, by numbers alone."""
+        if readable(self.alpha) and float(self.alpha.detach()):
+            return
+        start = (3 * values.abs().mean()).clamp_min(_SMALLEST_CLIP).to(self.alpha.dtype)
+        with torch.no_grad():
+            self.alpha.copy_(torch.where(self.alpha == 0, start, self.alpha))
+
     def forward(self, x):
         """Quantized activation with gradients to x and alpha."""
-        if self.training and not float(self.alpha.detach()):
-            self._start(x.detach().abs().mean())
-        clip = self._clip().to(x.dtype)
-        values = x.detach()
+        values = working(x)
+        if self.training:
+            self._start_unset(values)
+        clip, top = self._clip().to(values.dtype), 2 ** self.bits - 1
+        quantized = self._ranks(values, clip).mul_(2).sub_(top).mul_(clip / top)
         inside = values.abs() < clip
-        to_alpha = torch.where(inside, torch.zeros_like(values), values.sign())
-        clipped = self.alpha * to_alpha
-        passing = straight_through(x, self.decode(self.encode(values), x.dtype), inside)
-        return passing + (clipped - clipped.detach())
+        return straight_through(x, quantized, inside, self.alpha, values.sign() * ~inside)

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from ..bitplanes import group_count, group_index
-from .base import WeightQuantizer, as_kernel, check_choice, check_weight, straight_through
+from ..bitplanes import group_count
+from .base import WeightQuantizer, as_kernel, check_choice, check_weight, tap_scales
 from .config import SchemeConfig
 from .planes import even_planes, midtread_planes
 from .registry import register_scheme
+from .straight_through import keep_nan, straight_through, working
 from .uniform import fixed_point, unit_interval
 
 __all__ = ["SyqConfig", "SyqWeight", "subgroup_means", "syq_codes"]
@@ -30,16 +31,24 @@ def syq_codes(kernel, weights="ternary", eta=0.05):
         ``eta * max |w|``, the sign from there on; an exact zero is 0.
     eta : float
     """
+    return _codes(kernel, weights, _threshold(kernel, eta)).long()
+
+
+def _threshold(kernel, eta):
+    return eta * kernel.abs().amax(dim=())
+
+
+def _codes(kernel, weights, threshold):
+    """Codes as floats."""
     if weights == "binary":
-        return torch.where(kernel >= 0, 1, -1)
-    return torch.where(kernel.abs() >= eta * kernel.abs().max(), kernel.sign(), 0.0).long()
+        return torch.where(kernel >= 0, 1.0, -1.0).to(kernel.dtype)
+    return kernel.sign() * (kernel.abs() >= threshold)
 
 
 def subgroup_means(kernel, subgroup):
     """``mean |w|`` of every subgroup of a kernel ``(outputs, inputs, height, width)``: float64."""
-    index = torch.from_numpy(group_index(subgroup, kernel.shape[2:])).flatten()
-    taps = kernel.detach().double().abs().mean(dim=(0, 1)).flatten()
-    return torch.bincount(index, taps) / torch.bincount(index)
+    axes = {"pixel": (0, 1), "row": (0, 1, 3), "layer": (0, 1, 2, 3)}[subgroup]
+    return kernel.detach().double().abs().mean(dim=axes).flatten()
 
 
 class SyqWeight(WeightQuantizer):
@@ -97,23 +106,20 @@ class SyqWeight(WeightQuantizer):
             return even_planes((codes + 1) // 2, 1, alpha)
         return midtread_planes(codes, 1, alpha)
 
-    def _taps(self, kernel):
-        """Scale of every pixel of the kernel, differentiable."""
-        return self.alpha[torch.from_numpy(group_index(self.grouping, kernel.shape[2:]))]
-
     def slope(self, kernel, scales=None):
         """See :meth:`WeightQuantizer.slope`."""
-        above = kernel.abs() > self.eta * kernel.abs().max()
-        return torch.where(above, self._taps(kernel).double(), 1.0)
+        taps = tap_scales(self.alpha.detach(), self.grouping, kernel.shape[2:])
+        above = kernel.abs() > _threshold(kernel, self.eta)
+        return torch.where(above, taps.to(kernel.dtype), 1.0)
 
     def forward(self, weight):
         """The quantized weight, with gradients to the weight and to alpha."""
-        kernel = as_kernel(weight.detach()).double()
-        codes = syq_codes(kernel, self.weights, self.eta).to(weight.dtype)
-        quantized = (self._taps(kernel).to(weight.dtype) * codes).reshape(weight.shape)
-        passing = straight_through(weight, torch.zeros_like(weight),
-                                   self.slope(kernel).reshape(weight.shape))
-        return quantized + passing
+        kernel = working(as_kernel(weight))
+        taps = tap_scales(self.alpha, self.grouping, kernel.shape[2:])
+        codes = keep_nan(kernel, _codes(kernel, self.weights, _threshold(kernel, self.eta)))
+        return straight_through(
+            weight, (codes * taps.detach().to(kernel.dtype)).reshape(weight.shape),
+            self.slope(kernel).reshape(weight.shape), taps, codes.reshape(weight.shape))
 
 
 @dataclass(frozen=True, kw_only=True)

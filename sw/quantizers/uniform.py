@@ -4,8 +4,9 @@ import dataclasses
 
 import torch
 
-from .base import ActivationQuantizer, check_bits, check_choice, straight_through
+from .base import ActivationQuantizer, check_bits, check_choice
 from .planes import unsigned_codebook
+from .straight_through import straight_through
 
 __all__ = ["UniformActivation", "fixed_point", "unit_interval"]
 
@@ -51,21 +52,32 @@ class UniformActivation(ActivationQuantizer):
         book = unsigned_codebook(self.bits, 1 / self.resolution)
         return dataclasses.replace(book, offset=book.offset - self.pad_code / self.resolution)
 
+    def levels(self):
+        """See :meth:`ActivationQuantizer.levels`."""
+        return (torch.arange(2 ** self.bits) - self.pad_code).double() / self.resolution
+
+    def pad_value(self):
+        """Value of the padding, a float: 0 is among the values, and its code pads."""
+        return 0.0
+
     def _steps(self, x):
         # In float64 a float32 value times the resolution is exact, and so is every tie.
         return x.detach().double() * self.resolution
 
+    def _nearest(self, steps):
+        """Steps rounded and clipped: codes, counted from that of 0."""
+        whole = (steps + 0.5).floor_() if self.half == "up" else (steps - 0.5).ceil_()
+        return whole.clamp(-self.pad_code, 2 ** self.bits - 1 - self.pad_code)
+
     def encode(self, x):
         """Codes; the padding code, which is that of 0, is the first one of unsigned codes."""
-        steps = self._steps(x)
-        nearest = torch.floor(steps + 0.5) if self.half == "up" else torch.ceil(steps - 0.5)
-        return (nearest + self.pad_code).clamp(0, 2 ** self.bits - 1).long()
+        return (self._nearest(self._steps(x)) + self.pad_code).long()
 
     def forward(self, x):
         """Quantized activation."""
-        ranks = self._steps(x) + self.pad_code
-        inside = (ranks >= 0) & (ranks <= 2 ** self.bits - 1)
-        return straight_through(x, self.decode(self.encode(x), x.dtype), inside)
+        steps = self._steps(x)
+        inside = (steps >= -self.pad_code) & (steps <= 2 ** self.bits - 1 - self.pad_code)
+        return straight_through(x, self._nearest(steps).div_(self.resolution), inside)
 
 
 def unit_interval(bits, half="up"):

@@ -19,7 +19,10 @@ from ..ops.registry import OPERATORS
 from ..quantizers.gram import GramSums
 from .pair import MIN_IMAGES, CalibrationError, NetworkPair
 
-__all__ = ["MIN_IMAGES", "CalibrationError", "calibrate_", "is_post_training"]
+__all__ = ["HOLD", "MIN_IMAGES", "CalibrationError", "calibrate_", "is_post_training"]
+
+HOLD = 1 << 32
+"""Bytes of values that calibration holds unless told otherwise."""
 
 
 def is_post_training(model):
@@ -28,11 +31,13 @@ def is_post_training(model):
 
 
 @torch.no_grad()
-def calibrate_(model, reference, batches, *, patch_share=1.0, seed=0,
+def calibrate_(model, reference, batches, *, patch_share=1.0, seed=0, hold=HOLD,
                progress: Callable[[int, int, float], None] | None = None):
     """Calibrates the post-training quantizers of a model, in place; others stay as they are.
 
-    Memory does not grow with the number of images: they are streamed anew for every layer. Where
+    Every node of both networks runs once for an image, whose values wait for the layers behind
+    them to be solved. Where these would take more memory than ``hold``, it does not grow with the
+    number of images: they are streamed anew for every layer. The result is the same. Where
     its quantizer asks for it, a layer's bias is corrected so that its outputs keep their mean; one
     without bias moves the running mean of the batch norm behind it instead, and one without either
     stays as it is.
@@ -51,6 +56,8 @@ def calibrate_(model, reference, batches, *, patch_share=1.0, seed=0,
         Share of a convolution's output pixels, drawn for every image, whose patches are looked at.
     seed : int
         Of that draw.
+    hold : int
+        Bytes of values that may wait; 0: none.
     progress : callable, optional
         Called after every layer with the layers done, the layers there are, and the relative
         squared error of the last.
@@ -78,7 +85,7 @@ def calibrate_(model, reference, batches, *, patch_share=1.0, seed=0,
                                f"{type(model).__name__}")
     layers = {node.name: _norm_behind(model, node) for node in model.graph.nodes
               if _is_solved(model.module(node))}
-    networks = NetworkPair(model.eval(), reference.eval(), batches)
+    networks = NetworkPair(model.eval(), reference.eval(), batches, hold)
     networks.check({model.graph[name].module: norm for name, norm in layers.items()})
     errors: dict[str, float] = {}
     for node in model.graph.nodes:
@@ -116,7 +123,8 @@ def _solve(networks, node, norm, patch_share, seed):
     sums, energy = GramSums(weight.shape[1], groups), 0.0
     generator = torch.Generator().manual_seed(seed)
     for analog, quantized in networks.inputs(node.name):
-        analog, quantized = _samples(node, layer, analog, quantized, patch_share, generator)
+        analog, quantized = _samples(node, layer, analog, quantized, networks.model.sources(node),
+                                     patch_share, generator)
         sums.add(analog, quantized)
         rows = analog.double().unflatten(1, (groups, -1)).transpose(0, 1)
         energy += float((rows @ weight.unflatten(0, (groups, -1)).mT).square().sum())
@@ -136,12 +144,12 @@ def _solve(networks, node, norm, patch_share, seed):
     return sums.squared_error(weight, solved, energy) / (energy or 1.0)
 
 
-def _samples(node, layer, analog, quantized, patch_share, generator):
+def _samples(node, layer, analog, quantized, sources, patch_share, generator):
     """What one output value sums: rows of a linear layer's input, patches of a convolution's."""
     if isinstance(layer, nn.Linear):
         return analog, quantized
     analog = padded(analog, layer.edges, [(analog.shape[1], 0.0)])
-    pair = tuple(_patches(node, each) for each in (analog, layer.frame(quantized)))
+    pair = tuple(_patches(node, each) for each in (analog, layer.frame(quantized, sources)))
     if patch_share < 1:
         count, pixels, _ = pair[0].shape
         drawn = torch.rand(count, pixels, generator=generator)

@@ -17,14 +17,18 @@ __all__ = ["CALIBRATION_IMAGES", "fit"]
 CALIBRATION_IMAGES = 2048
 """So many training images are enough to calibrate post-training quantizers."""
 
+_CLIP_MOMENTUM = 0.9
 
-def fit(model, data, *, epochs=60, rate=3e-3, batch=64, seed=1, augment=None, teacher=None,
-        stage="fit", progress: Callable[[Progress], None] | None = None):
+
+def fit(model, data, *, epochs=60, rate=3e-3, clip_rate=4.0, batch=64, seed=1, augment=None,
+        teacher=None, stage="fit", progress: Callable[[Progress], None] | None = None):
     """Trains a model in place, a float or a quantized one, and leaves it in evaluation mode.
 
-    Adam with a cosine schedule. A last batch of a single image joins the one before it. A model
-    with post-training quantizers is calibrated instead, on :data:`CALIBRATION_IMAGES` of the images
-    as they are: see :func:`sw.training.calibrate.calibrate_`.
+    Adam; clipping levels of activations by gradient descent with momentum, as in PACT's paper: Adam
+    would divide their decay away. All rates fall along a cosine. A last batch of a single image
+    joins the one before it. A model with post-training quantizers is calibrated instead, on
+    :data:`CALIBRATION_IMAGES` of the images as they are: see
+    :func:`sw.training.calibrate.calibrate_`.
 
     Parameters
     ----------
@@ -35,8 +39,8 @@ def fit(model, data, *, epochs=60, rate=3e-3, batch=64, seed=1, augment=None, te
         labels, whole numbers ``(n,)``.
     epochs, batch : int
         Passes over the images, and images per step.
-    rate : float
-        Highest learning rate.
+    rate, clip_rate : float
+        Highest learning rate of Adam, and that of clipping levels.
     seed : int
         Of the order of images and of augmentation, or of the choice of images to calibrate on.
     augment : str or None
@@ -56,7 +60,7 @@ def fit(model, data, *, epochs=60, rate=3e-3, batch=64, seed=1, augment=None, te
         If an option is out of its range, images are not finite floats, labels are no classes of the
         model, the loss does not stay finite, or the model cannot be calibrated.
     """
-    Recipe(epochs=epochs, rate=rate, batch=batch, seed=seed, augment=augment)
+    Recipe(epochs=epochs, rate=rate, clip_rate=clip_rate, batch=batch, seed=seed, augment=augment)
     images, labels = _tensors(model, data)
     generator = torch.Generator().manual_seed(seed)
     if is_post_training(model):
@@ -67,9 +71,10 @@ def fit(model, data, *, epochs=60, rate=3e-3, batch=64, seed=1, augment=None, te
         report = None if progress is None else lambda *each: progress(Progress(stage, *each))
         calibrate_(model, teacher, lambda: (images[each] for each in chosen), progress=report)
         return
-    optimizer = _optimizer(model, rate)
+    optimizers = _optimizers(model, rate, clip_rate)
     steps = len(_batches(len(images), batch, torch.Generator()))
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * steps)
+    schedules = [torch.optim.lr_scheduler.CosineAnnealingLR(each, epochs * steps)
+                 for each in optimizers]
     change = AUGMENTATIONS[augment] if augment else lambda images, _generator: images
     highest = int(labels.max())
     model.train()
@@ -79,10 +84,11 @@ def fit(model, data, *, epochs=60, rate=3e-3, batch=64, seed=1, augment=None, te
             for chosen in _batches(len(images), batch, generator):
                 loss = _loss(model, teacher, change(images[chosen], generator), labels[chosen],
                              highest)
-                optimizer.zero_grad()
+                for each in optimizers:
+                    each.zero_grad()
                 loss.backward()
-                optimizer.step()
-                schedule.step()
+                for each in (*optimizers, *schedules):
+                    each.step()
                 total += float(loss.detach()) * len(chosen)
             if not math.isfinite(total):
                 raise TrainError(f"Training loss must stay finite, not {total} in epoch "
@@ -148,13 +154,17 @@ def _tensors(model, data):
     return torch.from_numpy(images).to(kind), torch.from_numpy(labels.astype(np.int64))
 
 
-def _optimizer(model, rate):
-    groups: list[dict] = []
-    own: set[int] = set()
+def _optimizers(model, rate, clip_rate):
+    """Adam, and gradient descent for the parameters that activation quantizers have themselves."""
+    clips: list[dict] = []
     for module in model.modules():
-        if isinstance(module, ActivationQuantizer) and module.decay:
-            parameters = list(module.parameters())
-            own.update(map(id, parameters))
-            groups.append({"params": parameters, "weight_decay": module.decay})
-    groups.append({"params": [each for each in model.parameters() if id(each) not in own]})
-    return torch.optim.Adam(groups, lr=rate)
+        if isinstance(module, ActivationQuantizer) and list(module.parameters()):
+            clips.append({"params": list(module.parameters()), "weight_decay": module.clip_decay})
+    own = {id(each) for group in clips for each in group["params"]}
+    others = [each for each in model.parameters() if id(each) not in own]
+    found: list[torch.optim.Optimizer] = []
+    if others:
+        found.append(torch.optim.Adam(others, lr=rate))
+    if clips:
+        found.append(torch.optim.SGD(clips, lr=clip_rate, momentum=_CLIP_MOMENTUM))
+    return found

@@ -252,7 +252,7 @@ def build(net, scheme=None, data="digits"):
     ----------
     net : str
         One of :data:`NETS`.
-    scheme : str, SchemeConfig or None
+    scheme : str, SchemeConfig, mapping of patterns to these, or None
         How to quantize it; None leaves it in floating point.
     data : str or DataInfo
         Data set whose shape, classes and pixels it is for.

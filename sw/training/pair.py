@@ -6,6 +6,7 @@ from ..graph.errors import FrontendError
 from ..graph.export import export
 from ..graph.model import GraphModel, build_modules
 from ..passes.normalize import normalize
+from .held import HeldValues, peak_values
 
 __all__ = ["MIN_IMAGES", "CalibrationError", "NetworkPair"]
 
@@ -27,12 +28,14 @@ class NetworkPair:
     reference : torch.nn.Module
         The float one, with layers of the same names.
     batches : iterable or callable
+    hold : int
         See :func:`sw.training.calibrate.calibrate_`.
     """
 
-    def __init__(self, model, reference, batches):
-        self.model, self.batches = model, batches
+    def __init__(self, model, reference, batches, hold=0):
+        self.model, self.batches, self.hold = model, batches, hold
         self.reference = _as_graph(reference, model.graph.in_shape)
+        self.held = {}
 
     def pair(self, name):
         """The module of a name in both."""
@@ -56,6 +59,33 @@ class NetworkPair:
                 raise CalibrationError(f"Reference must have a tensor {key!r} of shape "
                                        f"{tuple(mine[key].shape)}, not {found}")
         next(self.images())
+        self._hold_values()
+
+    def _hold_values(self):
+        """Keeps the images, if what both networks make of them may be held."""
+        each = sum(peak_values(network.graph) for network in (self.model, self.reference))
+        batches, left = [], self.hold
+        for images in self.images() if left else ():
+            left -= each * len(images) * images.element_size()
+            if left < 0:
+                return
+            # A loader may fill the same tensor again.
+            batches.append(images.clone())
+        if batches:
+            self.held = {network: HeldValues(network, batches)
+                         for network in (self.model, self.reference)}
+
+    def _read_by(self, node, *networks):
+        """What a node of each of some networks reads, batch by batch: held, or from the images on.
+        """
+        held = [self.held[network].read_by(node) for network in networks if self.held]
+        rows = (zip(*held, strict=True) if held and None not in held
+                else ([network.inputs_of(node, images)[0] for network in networks]
+                      for images in self.images()))
+        for row in rows:
+            if not all(torch.isfinite(values).all() for values in row):
+                raise CalibrationError(f"Node {node!r} must read finite values in calibration")
+            yield row
 
     def images(self):
         """One pass over all images."""
@@ -78,16 +108,15 @@ class NetworkPair:
 
     def quantized_inputs(self, node):
         """What a node of the quantized network reads, batch by batch."""
-        for images in self.images():
-            yield _input_of(self.model, node, images)
+        return (values for (values,) in self._read_by(node, self.model))
 
     def inputs(self, node):
         """What a layer reads in the float and in the quantized network, batch by batch."""
         # What rounding the network's own input costs is no error of a layer before this one.
         first = self.model.graph[node].inputs[0] == self.model.graph.nodes[0].name
-        for images in self.images():
-            quantized = _input_of(self.model, node, images)
-            yield quantized if first else _input_of(self.reference, node, images), quantized
+        if first:
+            return ((values, values) for (values,) in self._read_by(node, self.model))
+        return self._read_by(node, self.reference, self.model)
 
 
 def _as_graph(reference, in_shape):
@@ -102,10 +131,3 @@ def _as_graph(reference, in_shape):
                                ) from None
     graph = normalize(graph)
     return GraphModel(graph, build_modules(graph, state)).eval()
-
-
-def _input_of(network, node, images):
-    (values,) = network.inputs_of(node, images)
-    if not torch.isfinite(values).all():
-        raise CalibrationError(f"Node {node!r} must read finite values in calibration")
-    return values

@@ -26,6 +26,8 @@ class Recipe:
         Of the float network, and of the quantized one.
     float_rate, rate : float
         Adam's highest learning rate; it falls to 0 along a cosine.
+    clip_rate : float
+        The same of gradient descent with momentum 0.9, for clipping levels of activations.
     batch : int
         Images per step.
     seed : int
@@ -45,6 +47,7 @@ class Recipe:
     epochs: int = 60
     float_rate: float = 3e-3
     rate: float = 3e-3
+    clip_rate: float = 4.0
     batch: int = 64
     seed: int = 1
     threads: int = 1
@@ -56,7 +59,7 @@ class Recipe:
             if not _is_integer(value) or value < 1:
                 raise TrainError(f"Training option {name!r} must be a positive integer, "
                                  f"not {value!r}")
-        for name in ("rate", "float_rate"):
+        for name in ("rate", "float_rate", "clip_rate"):
             value = getattr(self, name)
             if not isinstance(value, (int, float)) or not 0 < value < math.inf:
                 raise TrainError(f"Training option {name!r} must be positive and finite, "

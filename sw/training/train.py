@@ -59,7 +59,7 @@ def train(net="cnn", scheme=None, data="digits", *, recipe=None, teacher=None,
     ----------
     net, data : str
         Names known to :mod:`sw.training.nets` and :mod:`sw.data`.
-    scheme : str, SchemeConfig or None
+    scheme : str, SchemeConfig, mapping of patterns to these, or None
         None: float only.
     recipe : Recipe, optional
         Hyperparameters.
@@ -91,8 +91,8 @@ def train(net="cnn", scheme=None, data="digits", *, recipe=None, teacher=None,
             name = scheme_name(scheme)
             model = nets.prepare(copy.deepcopy(teacher), scheme, data)
             fit(model, images, epochs=recipe.epochs, rate=recipe.rate, batch=recipe.batch,
-                seed=recipe.seed, augment=recipe.augment, teacher=teacher, stage=name,
-                progress=progress)
+                clip_rate=recipe.clip_rate, seed=recipe.seed, augment=recipe.augment,
+                teacher=teacher, stage=name, progress=progress)
             scores["quantized"] = accuracy(model, images.test_images, images.test_labels)
     info = {"net": net, "scheme": scheme_data(scheme), "data": data,
             "input": asdict(images.info), "seed": recipe.seed, "accuracy": scores}
