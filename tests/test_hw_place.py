@@ -8,8 +8,9 @@ import pytest
 from tests.bench import play
 from tests.output_layers import random_layer
 from xnorloom.hw.output.pixels import PixelWalker
-from xnorloom.hw.output.place import PLACE_LATENCY, PlaceWalker
+from xnorloom.hw.output.place import PlaceWalker
 from xnorloom.hw.spec.config import MachineConfig
+from xnorloom.hw.spec.latency import PLACE_LATENCY
 
 SHAPES = [(1, 1, 1, 1), (2, 2, 4, 1), (3, 1, 5, 3), (5, 3, 9, 1), (8, 2, 16, 1), (2, 1, 2, 2),
           (4, 1, 3, 4), (6, 2, 4, 2)]

@@ -7,9 +7,10 @@ import pytest
 
 from tests.bench import play
 from tests.output_layers import random_layer
-from xnorloom.hw.output.pool import CODES_LATE, POOL_LATENCY, Pool
-from xnorloom.hw.output.windows import WINDOW_LATENCY, WindowWalker
+from xnorloom.hw.output.pool import CODES_LATE, Pool
+from xnorloom.hw.output.windows import WindowWalker
 from xnorloom.hw.spec.config import MachineConfig
+from xnorloom.hw.spec.latency import POOL_LATENCY, WINDOW_LATENCY
 
 CONFIG = MachineConfig(rows=4, cols=2, lanes=4, pool_depth=70, activation_depth=3000)
 

@@ -8,16 +8,17 @@ from ..common.delay import Delay
 from ..common.layout import output_layout
 from ..memory.activations import WriteSignature
 from ..spec.descriptor import POOLS
+from ..spec.latency import PLACE_LATENCY, POOL_LATENCY, WINDOW_LATENCY
 from .collect import TileCollector, code_width, columns, pixels_of
 from .pairs import PairQueue
 from .pixels import PixelWalker
-from .place import PLACE_LATENCY, PlaceWalker
+from .place import PlaceWalker
 from .planes import PlaneTable
-from .pool import CODES_LATE, POOL_LATENCY, Pool
+from .pool import CODES_LATE, Pool
 from .raw import RawEmitter
 from .rows import RowQueue
 from .tiles import TileCounter
-from .windows import WINDOW_LATENCY, WindowWalker
+from .windows import WindowWalker
 from .writer import Writer
 
 __all__ = ["OUTPUT_BEGIN_CYCLES", "Output"]

@@ -11,10 +11,7 @@ from ..common.guard import reaches
 from ..common.layout import output_layout
 from ..common.turns import last_turn
 
-__all__ = ["PLACE_LATENCY", "OutputPlace", "PlaceWalker"]
-
-PLACE_LATENCY = 2
-"""Cycles from a pixel's step to its place."""
+__all__ = ["OutputPlace", "PlaceWalker"]
 
 
 class OutputPlace(data.StructLayout):

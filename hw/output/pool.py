@@ -10,13 +10,10 @@ from ..spec.descriptor import POOLS
 from .collect import code_width, columns, map_width
 from .windows import Visit
 
-__all__ = ["CODES_LATE", "POOL_LATENCY", "Pool"]
+__all__ = ["CODES_LATE", "Pool"]
 
 CODES_LATE = 2
 """Cycles from a visit until the codes of its pixel are looked at."""
-
-POOL_LATENCY = 4
-"""Cycles from a visit to what has become of its window."""
 
 
 class _Held(data.Struct):

@@ -7,11 +7,9 @@ from amaranth.lib.wiring import In, Out
 from ..common.layout import output_layout
 from ..common.turns import last_turn
 from ..spec.descriptor import MAX_POOL
+from ..spec.latency import WINDOW_LATENCY
 
-__all__ = ["WINDOW_LATENCY", "Visit", "WindowWalker"]
-
-WINDOW_LATENCY = 2
-"""Cycles from a pixel to its windows."""
+__all__ = ["Visit", "WindowWalker"]
 
 OFFSET = signed(MAX_POOL.bit_length() + 1)
 """A pixel's place within a window, or, negative, before it."""

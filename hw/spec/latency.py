@@ -1,9 +1,10 @@
 """Latencies of the machine's rigid parts, in cycles."""
 
 __all__ = ["ELEMENT_LATENCY", "FEED_LATENCY", "FIRST_ISSUE_CYCLES", "PARAMETER_CYCLES",
-           "SCALE_LATENCY", "code_latency", "drained_latency", "first_issue_cycles",
-           "in_pixel_pairs", "pool_cycles", "raw_latency", "rescale_cycles", "rescale_delay",
-           "rescaled_latency", "staircase_latency", "tile_cycles"]
+           "PLACE_LATENCY", "POOL_LATENCY", "SCALE_LATENCY", "WINDOW_LATENCY", "WRITE_LATENCY",
+           "code_latency", "drained_latency", "first_issue_cycles", "in_pixel_pairs", "pool_cycles",
+           "raw_latency", "rescale_cycles", "rescale_delay", "rescaled_latency",
+           "staircase_latency", "tile_cycles"]
 
 FIRST_ISSUE_CYCLES = 7
 """Cycles of table look-ups before a layer's first step."""
@@ -17,6 +18,19 @@ ELEMENT_LATENCY = 2
 
 SCALE_LATENCY = 4
 """Cycles from a count to its accumulator at the output of the scale-and-accumulate unit."""
+
+WINDOW_LATENCY = 2
+"""Cycles from a pixel to the windows that it lies in, on a machine that can pool."""
+
+POOL_LATENCY = 4
+"""Cycles from a visit of a window to what has become of it, on a machine that can pool."""
+
+PLACE_LATENCY = 2
+"""Cycles from a pixel to its place in the banks; they pass under those of a pool."""
+
+WRITE_LATENCY = 3
+"""Cycles from the last code of a tile to its first plane in the banks, besides those above: row
+queue and writer."""
 
 PARAMETER_CYCLES = 2
 """Cycles by which the first pass of a sweep follows the first one of the sweep before, on top of
@@ -70,7 +84,8 @@ def code_latency(config, descriptor):
         behind = (config.rows - 1) * (descriptor["pool_cycles"] - 1)
     else:
         behind = max(0, -(-config.rows // turns) + (turns - 1) * bits - config.rows)
-    return drained_latency(config) + found + (9 if config.pool_depth else 5) + bits + behind
+    put = WINDOW_LATENCY + POOL_LATENCY if config.pool_depth else PLACE_LATENCY
+    return drained_latency(config) + found + put + WRITE_LATENCY + bits + behind
 
 
 def pool_cycles(map_bits, open_windows):
