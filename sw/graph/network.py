@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..head import Head, result_of
+from ..machine.encode import encode_values
 
 __all__ = ["CodeFormat", "Encoder", "Layer", "Network", "Pool", "Rescale", "Staircase", "Term",
            "binary_table"]
@@ -236,11 +237,7 @@ class Encoder:
 
     def encode(self, images, bits):
         """Codes of real images ``(n, channels, height, width)``: uint8, same shape."""
-        values = np.asarray(images, dtype=np.float64)
-        if self.gain is not None:
-            values = values * self.gain[:, None, None] + self.shift[:, None, None]
-        codes = np.rint(values / self.step) - self.low
-        return np.clip(codes, 0, (1 << bits) - 1).astype(np.uint8)
+        return encode_values(images, (1 << bits) - 1, self.step, self.low, self.gain, self.shift)
 
 
 @dataclass(frozen=True, eq=False)

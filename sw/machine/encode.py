@@ -2,7 +2,7 @@
 
 import numpy as np
 
-__all__ = ["encode_images"]
+__all__ = ["encode_images", "encode_values"]
 
 
 def encode_images(described, images):
@@ -44,13 +44,33 @@ def encode_images(described, images):
     else:
         if not np.isfinite(images).all():
             raise ValueError("Images must be finite")
-        values = np.asarray(images, dtype=np.float64)
-        if described["gain"] is not None:
-            gain, shift = (np.array(described[key])[:, None, None] for key in ("gain", "shift"))
-            values = values * gain + shift
-        codes = np.clip(np.rint(values / described["step"]) - described["low"], 0, top)
-        codes = codes.astype(np.uint8)
+        codes = encode_values(images, top, *(described[key] for key in (
+            "step", "low", "gain", "shift")))
     return codes if described["folded"] is None else _fold(codes, described["folded"])
+
+
+def encode_values(values, top, step, low, gain=None, shift=None):
+    """``clip(rint((values * gain + shift) / step) - low, 0, top)``.
+
+    Parameters
+    ----------
+    values : array, shape ``(n, channels, height, width)``
+    top : int
+        Largest code.
+    step : float
+    low : int
+        Code 0 stands for ``low * step``.
+    gain, shift : sequence of float, one for every channel, or None
+
+    Returns
+    -------
+    uint8 array, of the same shape
+    """
+    values = np.asarray(values, dtype=np.float64)
+    if gain is not None:
+        gain, shift = (np.asarray(each)[:, None, None] for each in (gain, shift))
+        values = values * gain + shift
+    return np.clip(np.rint(values / step) - low, 0, top).astype(np.uint8)
 
 
 def _fold(codes, folded):
