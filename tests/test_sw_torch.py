@@ -109,22 +109,23 @@ def assert_same(found, wanted, **tolerance):
 
 # Number types.
 
+def assert_rounded(quantizer, x):
+    """Values in the number type of x are those of float32, rounded."""
+    out = quantizer(x)
+    assert out.dtype == x.dtype
+    assert torch.equal(out, quantizer(x.float()).to(x.dtype))
+
+
 @halves
 @every_weight
 def test_half_precision_weights_are_those_of_float32_rounded(kind, dtype):
-    quantizer, weight = weights(kind), WEIGHT.to(dtype)
-    out = quantizer(weight)
-    assert out.dtype == dtype
-    assert torch.equal(out, quantizer(weight.float()).to(dtype))
+    assert_rounded(weights(kind), WEIGHT.to(dtype))
 
 
 @halves
 @every_activation
 def test_half_precision_activations_are_those_of_float32_rounded(kind, dtype):
-    quantizer, x = activation(kind), INPUT.to(dtype)
-    out = quantizer(x)
-    assert out.dtype == dtype
-    assert torch.equal(out, quantizer(x.float()).to(dtype))
+    assert_rounded(activation(kind), INPUT.to(dtype))
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64], ids=str)

@@ -101,6 +101,15 @@ def test_an_output_that_cannot_be_written_is_refused_before_the_work(capsys, tmp
     assert "must be a file, not a folder" in refusal(capsys, "verilog", "-o", tmp_path)
 
 
+def test_placement_starts_where_the_user_says(monkeypatch):
+    import xnorloom
+    from xnorloom.hw.flow import route
+
+    monkeypatch.setattr(route, "route", lambda _config, *, seed, progress: seed)
+    assert xnorloom.route(seed=7) == 7
+    assert xnorloom.route() == route.SEED
+
+
 @pytest.fixture
 def no_work(monkeypatch):
     """Whatever takes long must not begin."""
@@ -119,6 +128,7 @@ def no_work(monkeypatch):
 @pytest.mark.parametrize("arguments, expected", [
     (["synth", "--json", "."], "Result '.' must be a file, not a folder"),
     (["synth", "--json", ""], "Result must have a name, not ''"),
+    (["route", "--seed", "-1"], "must be an integer from 0 to"),
     (["route", "--json", "."], "Result '.' must be a file, not a folder"),
     (["route", "--json", "new/pipe/x"], "Result 'new/pipe/x' cannot be written: Not a directory"),
     (["estimate", "net.xlm", "--json", "/dev/null"], "must be a file, not a device"),

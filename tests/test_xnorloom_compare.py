@@ -78,7 +78,9 @@ def test_one_late_cycle_is_found_and_ends_in_1(checkpoint, stand_in):
     assert cli.main(["compare", str(checkpoint), "--count", "8"]) == 1
 
 
-def test_a_snapped_model_that_differs_from_torch_is_found(checkpoint, stand_in, monkeypatch):
+@pytest.fixture
+def one_code_off(monkeypatch):
+    """The snapped model is wrong in one code."""
     from xnorloom.sw.passes.snap import SnappedModel
 
     honest = SnappedModel.trace
@@ -89,6 +91,9 @@ def test_a_snapped_model_that_differs_from_torch_is_found(checkpoint, stand_in, 
         return traced
 
     monkeypatch.setattr(SnappedModel, "trace", wrong)
+
+
+def test_a_snapped_model_that_differs_from_torch_is_found(checkpoint, stand_in, one_code_off):
     result = comparison.compare(checkpoint, count=3)
     assert result["schemes"][0]["mismatches"] == {"torch_vs_reference": 1, "reference_vs_rtl": 0}
     assert report.mismatches(result) == 1
@@ -168,17 +173,7 @@ def test_the_text_of_every_pass_is_written(checkpoint, tmp_path, capsys):
 
 
 def test_a_pass_that_changes_the_network_is_found_where_passes_are_dumped(
-        checkpoint, tmp_path, monkeypatch):
-    from xnorloom.sw.passes.snap import SnappedModel
-
-    honest = SnappedModel.trace
-
-    def wrong(self, images):
-        traced = honest(self, images)
-        traced["conv2"][0, 0, 0, 0] ^= 1
-        return traced
-
-    monkeypatch.setattr(SnappedModel, "trace", wrong)
+        checkpoint, tmp_path, one_code_off):
     with pytest.raises(AssertionError, match="^Pass 'lower' changed 1 of "):
         building.compile(checkpoint, dump=tmp_path / "passes")
     building.compile(checkpoint)

@@ -10,10 +10,13 @@ from ..spec.config import MachineConfig
 from .verilog import emit
 from .yowasp import ToolError, run_tool, tool_version
 
-__all__ = ["DEVICE", "route"]
+__all__ = ["DEVICE", "SEED", "route"]
 
 DEVICE = "LFE5U-25F-6BG381"
 """The part: 24 thousand LUTs, the slowest speed grade."""
+
+SEED = 5
+"""Where placement starts if nothing else is said."""
 
 SYNTHESIS = "synth_ecp5 -nowidelut"
 
@@ -25,7 +28,7 @@ _PLACEMENT = ["--placer-heap-critexp", "4", "--placer-heap-timingweight", "20"]
 _KINDS = ("TRELLIS_COMB", "TRELLIS_FF", "DP16KD", "MULT18X18D")
 
 
-def route(config: MachineConfig, *, target_megahertz: float = 115.0, seed: int = 5,
+def route(config: MachineConfig, *, target_megahertz: float = 115.0, seed: int = SEED,
           verilog: str | None = None, progress: Callable[[float], None] | None = None) -> dict:
     """Synthesizes a machine flat, places and routes it.
 

@@ -142,7 +142,8 @@ def route(options):
     from .. import route
     from ..report.tables import route_lines
 
-    result = _kept(options, options.machine, lambda: route(options.machine, verbose=True))
+    result = _kept(options, options.machine, lambda: route(
+        options.machine, seed=options.seed, verbose=True))
     for line in route_lines(result):
         _print(line)
     return 0

@@ -184,6 +184,7 @@ def build_parser():
                   "Place and route a machine on an ECP5-25F, out of context.")
     sub.add_argument("--machine", default="small", metavar="NAME|FILE.toml",
                      help="preset or file (default: %(default)s)")
+    sub.add_argument("--seed", type=_seed, help="where placement starts")
     option(sub, "json")
 
     command("doctor", commands.doctor, "What is installed, what is missing, and how to get it.")

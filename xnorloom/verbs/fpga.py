@@ -37,12 +37,14 @@ def synth(machine="default", *, target="ecp5", verbose=False):
         return synthesize(config, target, progress=_alive(advance))
 
 
-def route(machine="small", *, verbose=False):
+def route(machine="small", *, seed=None, verbose=False):
     """Places and routes a machine on an ECP5-25F, out of context.
 
     Parameters
     ----------
     machine : str, path or MachineConfig
+    seed : int or None
+        Where placement starts; None: that of the kept reports.
     verbose : bool
         Whether progress is printed.
 
@@ -58,10 +60,12 @@ def route(machine="small", *, verbose=False):
         If the machine is unknown, does not fit, or cannot be routed.
     """
     config = load_machine(machine)
+    from xnorloom.hw.flow.route import SEED
     from xnorloom.hw.flow.route import route as place_and_route
 
     with track(f"place and route {config.name}", shown=verbose) as advance:
-        return place_and_route(config, progress=_alive(advance))
+        return place_and_route(config, seed=SEED if seed is None else seed,
+                               progress=_alive(advance))
 
 
 def _alive(advance):
